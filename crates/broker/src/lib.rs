@@ -1,0 +1,1 @@
+//! A durable single-node broker behind the real Kafka protocol.

@@ -1,0 +1,1 @@
+//! The only crate that talks to ClickHouse: describe, insert, error classes, replicas.

@@ -1,0 +1,1 @@
+//! Bytes to columns by a plan compiled once per schema and table.

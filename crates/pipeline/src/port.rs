@@ -1,0 +1,164 @@
+//! What the pipeline asks of the world. Kafka's side is [`Source`] and [`CheckpointLog`], ClickHouse's
+//! is [`Warehouse`]; each has a real adapter and a fake that behaves.
+
+use std::future::Future;
+
+use tidegate_core::{
+    Checkpoint, DeadLetterContext, Fault, InsertToken, PlanFingerprint, Records, Reject, TopicPartition,
+};
+use tidegate_native::Table;
+use tokio::sync::oneshot;
+
+/// Tells one assignment of partitions from the next, within one process. Grows with every rebalance.
+///
+/// Kafka's generation does not do this by itself: a process that lost a partition and kept others has
+/// the new generation too, so a late commit for the lost partition would be let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// A partition that this process owns from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The partition.
+    pub source: TopicPartition,
+    /// The assignment that it belongs to.
+    pub epoch: Epoch,
+    /// Where to go on. Records follow from `checkpoint.offset` on; with an intent, exactly that
+    /// batch is formed again first.
+    pub checkpoint: Checkpoint,
+    /// The partition's end (high watermark, read-committed) when it was assigned, for lag.
+    pub end: i64,
+}
+
+/// What the source tells the pipeline. For one partition: `Assigned`, then any number of `Records` and
+/// `CaughtUp`, then `Revoked`.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// These partitions are ours.
+    Assigned(Vec<Assignment>),
+    /// These partitions are no longer ours, from the moment that `done` is sent (or dropped): until
+    /// then commits under their epoch may still succeed, and the source holds up the rebalance, for
+    /// a bounded time.
+    Revoked {
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+        /// To be sent when the pipeline has let go of them.
+        done: oneshot::Sender<()>,
+    },
+    /// Records of one partition, in offset order, right after the ones before.
+    Records {
+        /// The assignment under which they were read.
+        epoch: Epoch,
+        /// The records.
+        records: Records,
+        /// The partition's end as last seen, for lag.
+        end: i64,
+    },
+    /// The partition has no record at or after `position` for now. Says that offsets before `position`
+    /// which never came (transaction markers, compaction) will not come.
+    CaughtUp {
+        /// The partition.
+        source: TopicPartition,
+        /// The assignment.
+        epoch: Epoch,
+        /// The next offset that will be read.
+        position: i64,
+    },
+    /// Kafka cannot be read at the moment; the source goes on trying by itself.
+    Faulted(Fault),
+}
+
+/// Where records come from: one member of a consumer group.
+pub trait Source: Send {
+    /// The next event. It may be left uncalled for any time: the source keeps its membership, and
+    /// buffers no more than its configured bytes. Assignments overtake records.
+    /// `None` after the source has been closed.
+    fn next(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;
+
+    /// Stops reading a partition whose mailbox is full, so that the others go on.
+    fn pause(&self, source: &TopicPartition);
+
+    /// Reads a paused partition again.
+    fn resume(&self, source: &TopicPartition);
+}
+
+/// A rejected record, by its index in the batch's [`Records`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The record's index in the batch.
+    pub index: usize,
+    /// Why.
+    pub reject: Reject,
+}
+
+/// The group's committed offsets, and the dead-letter topic that changes together with them.
+///
+/// Both calls are fenced twice: by the group's generation, and by `epoch`. A call whose epoch is no
+/// longer that of the partition gives a [`FaultKind::Fenced`](tidegate_core::FaultKind::Fenced) fault
+/// and changes nothing. After any other fault it is unknown whether the change took place; the call
+/// may be repeated as it was.
+pub trait CheckpointLog: Send + Sync {
+    /// Commits the checkpoint of one partition. The adapter may join concurrent calls into one commit.
+    fn commit(
+        &self,
+        epoch: Epoch,
+        source: &TopicPartition,
+        checkpoint: Checkpoint,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// In one Kafka transaction: writes the dead letters and commits the checkpoint. `records` is the
+    /// batch, `rejected` is not empty and in offset order.
+    fn commit_with_dead_letters(
+        &self,
+        epoch: Epoch,
+        checkpoint: Checkpoint,
+        records: &Records,
+        rejected: &[Rejected],
+        context: &DeadLetterContext,
+        plan: PlanFingerprint,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Why a block was not inserted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InsertError {
+    /// The world failed. Whether the block was applied is unknown; the same block under the same token
+    /// may be sent again.
+    Fault(Fault),
+    /// The server refuses what the block contains. Nothing of it was applied.
+    Refused {
+        /// ClickHouse's exception code.
+        code: i32,
+        /// The exception's text, shortened.
+        message: String,
+    },
+}
+
+/// One encoded block, ready to be sent any number of times.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedBlock<'a> {
+    /// Exactly one block in ClickHouse's Native format, uncompressed.
+    pub native: &'a [u8],
+    /// The columns that the block has, in its order; the rest take the table's defaults.
+    pub columns: &'a [String],
+    /// How many rows.
+    pub rows: usize,
+}
+
+/// Where rows go.
+pub trait Warehouse: Send + Sync {
+    /// The table's columns as the server describes them now.
+    ///
+    /// # Errors
+    /// [`FaultKind::Missing`](tidegate_core::FaultKind::Missing) if there is no such table.
+    fn describe(&self, database: &str, table: &str) -> impl Future<Output = Result<Table, Fault>> + Send;
+
+    /// Inserts one block. The server applies it once however often it is sent under `token`, within the
+    /// table's deduplication window.
+    fn insert(
+        &self,
+        table: &Table,
+        block: EncodedBlock<'_>,
+        token: &InsertToken,
+    ) -> impl Future<Output = Result<(), InsertError>> + Send;
+}

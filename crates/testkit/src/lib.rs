@@ -1,0 +1,1 @@
+//! Fakes that behave, generators and fixtures for the workspace's tests.

@@ -1,0 +1,2 @@
+//! The `tidegate` program: flags, configuration, wiring, exit codes, error rendering.
+fn main() {}
