@@ -1,0 +1,224 @@
+//! `LowCardinality`: each distinct value once, and a key a row.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::layout::{Unfinished, check_part};
+use super::{Column, Layout};
+
+/// The version of the keys' serialization: `SharedDictionariesWithAdditionalKeys`.
+const KEYS_VERSION: u64 = 1;
+/// The dictionary comes with the block and is not shared with others.
+const HAS_ADDITIONAL_KEYS: u64 = 1 << 9;
+/// The server sets this bit where it starts a dictionary.
+const NEED_UPDATE_DICTIONARY: u64 = 1 << 10;
+
+/// `LowCardinality(T)` or `LowCardinality(Nullable(T))` rows.
+///
+/// The dictionary begins with the server's own first entries: `NULL` (if the type has it), then the
+/// zero value. It outlives [`Column::truncate`], which takes back rows only.
+#[derive(Debug, Clone)]
+pub struct LowCardinalityColumn {
+    nullable: bool,
+    dictionary: Column,
+    /// Entries of `dictionary` that have been looked up; one more may be under way.
+    entries: usize,
+    /// Places in `dictionary`, found by the entries' bytes.
+    places: HashTable<u32>,
+    keys: Vec<u32>,
+    /// Seeded anew for each column: what the values are is up to strangers.
+    hasher: RandomState,
+}
+
+impl LowCardinalityColumn {
+    /// An empty column; `None` if `values` is of a layout that a dictionary cannot have.
+    #[must_use]
+    pub fn new(values: Column, nullable: bool) -> Option<Self> {
+        let mut column = Self {
+            nullable,
+            dictionary: values,
+            entries: 0,
+            places: HashTable::new(),
+            keys: Vec::new(),
+            hasher: RandomState::default(),
+        };
+        column.dictionary.push_default();
+        column.dictionary.layout().row_bytes(0)?;
+        column.clear_rows();
+        Some(column)
+    }
+
+    /// Adds a row by its bytes: a text, or a fixed-width value's little-endian bytes. A value that
+    /// does not fit the layout (a `FixedString` that is too long, a number of another width) gives
+    /// `false` and adds nothing.
+    #[inline]
+    pub fn push(&mut self, value: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(value);
+        let dictionary = &self.dictionary;
+        let same = |place: &u32| entry(dictionary, *place) == value;
+        if let Some(place) = self.places.find(hash, same) {
+            self.keys.push(*place);
+            return true;
+        }
+        self.push_missing(value)
+    }
+
+    /// Adds a row by its text.
+    #[inline]
+    pub fn push_str(&mut self, value: &str) -> bool {
+        self.push(value.as_bytes())
+    }
+
+    /// Where to push a value of any layout; [`LowCardinalityColumn::end_value`] then finishes the row.
+    pub fn value_mut(&mut self) -> &mut Column {
+        &mut self.dictionary
+    }
+
+    /// Finishes a row whose value has been pushed into [`LowCardinalityColumn::value_mut`].
+    pub fn end_value(&mut self) {
+        let place = self.entries as u32;
+        let value = entry(&self.dictionary, place);
+        let hash = self.hasher.hash_one(value);
+        let (dictionary, hasher) = (&self.dictionary, &self.hasher);
+        if let Some(known) = self.places.find(hash, |known| entry(dictionary, *known) == value) {
+            self.keys.push(*known);
+            self.dictionary.truncate(self.entries);
+            return;
+        }
+        self.places.insert_unique(hash, place, |place| hasher.hash_one(entry(dictionary, *place)));
+        self.entries += 1;
+        self.keys.push(place);
+    }
+
+    /// Whether the values may be `NULL`.
+    #[must_use]
+    pub const fn nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// The distinct values. With [`LowCardinalityColumn::nullable`], place 0 stands for `NULL`.
+    #[must_use]
+    pub const fn dictionary(&self) -> &Column {
+        &self.dictionary
+    }
+
+    /// For each row, its value's place in the dictionary.
+    #[must_use]
+    pub fn keys(&self) -> &[u32] {
+        &self.keys
+    }
+
+    #[cold]
+    fn push_missing(&mut self, value: &[u8]) -> bool {
+        let pushed = self.dictionary.layout_mut().push_bytes(value);
+        if pushed {
+            self.end_value();
+        }
+        pushed
+    }
+
+    /// The bytes of a row; `None` where it is `NULL` or there is none.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        match self.keys.get(row) {
+            Some(0) if self.nullable => None,
+            Some(place) => Some(entry(&self.dictionary, *place)),
+            None => None,
+        }
+    }
+
+    /// How many places at the dictionary's start are the server's own.
+    fn own_places(&self) -> usize {
+        1 + usize::from(self.nullable)
+    }
+}
+
+/// Equal rows: the order of the dictionary does not matter.
+impl PartialEq for LowCardinalityColumn {
+    fn eq(&self, other: &Self) -> bool {
+        self.nullable == other.nullable
+            && self.keys.len() == other.keys.len()
+            && (0..self.keys.len()).all(|row| self.get(row) == other.get(row))
+    }
+}
+
+impl Layout for LowCardinalityColumn {
+    fn rows(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn truncate_rows(&mut self, rows: usize) {
+        self.keys.truncate(rows);
+        self.dictionary.truncate(self.entries);
+    }
+
+    fn push_null(&mut self) -> bool {
+        if self.nullable {
+            self.keys.push(0);
+        }
+        self.nullable
+    }
+
+    fn push_default(&mut self) {
+        self.keys.push(0);
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.dictionary.size_bytes() + self.keys.len() * key_width(self.entries)
+    }
+
+    fn clear_rows(&mut self) {
+        self.keys.clear();
+        self.places.clear();
+        self.dictionary.clear();
+        for _ in 0..self.own_places() {
+            self.dictionary.push_default();
+        }
+        self.entries = self.own_places();
+        // With NULL at place 0, the zero value is found at place 1.
+        let place = self.entries as u32 - 1;
+        let (dictionary, hasher) = (&self.dictionary, &self.hasher);
+        let hash = |place: &u32| hasher.hash_one(entry(dictionary, *place));
+        self.places.insert_unique(hash(&place), place, hash);
+    }
+
+    fn check(&self) -> Result<(), Unfinished> {
+        check_part(&self.dictionary, self.entries)
+    }
+
+    fn write_prefix(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&KEYS_VERSION.to_le_bytes());
+    }
+
+    fn write_values(&self, out: &mut Vec<u8>) {
+        let width = key_width(self.entries);
+        let flags = width.trailing_zeros() as u64 | HAS_ADDITIONAL_KEYS | NEED_UPDATE_DICTIONARY;
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.extend_from_slice(&(self.entries as u64).to_le_bytes());
+        self.dictionary.layout().write_values(out);
+        out.extend_from_slice(&(self.keys.len() as u64).to_le_bytes());
+        match width {
+            1 => out.extend(self.keys.iter().map(|key| *key as u8)),
+            2 => out.extend(self.keys.iter().flat_map(|key| (*key as u16).to_le_bytes())),
+            _ => self.keys.write_values(out),
+        }
+    }
+}
+
+/// The bytes that a key takes in Native.
+fn key_width(entries: usize) -> usize {
+    match entries {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
+}
+
+fn entry(dictionary: &Column, place: u32) -> &[u8] {
+    match dictionary {
+        Column::String(texts) => texts.get(place as usize).unwrap_or_default(),
+        other => other.layout().row_bytes(place as usize).unwrap_or_default(),
+    }
+}
