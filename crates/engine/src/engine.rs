@@ -1,0 +1,209 @@
+//! The engine as its owner sees it, and the task that keeps it up.
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use std::{error, io};
+
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use crate::EngineOptions;
+use crate::credentials::Credentials;
+use crate::launch::{Launch, Running, StartError};
+
+/// The first wait before a restart; it doubles from failure to failure.
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+/// The longest wait before a restart.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// An engine that ran this long was well; its end starts the back-off from the beginning.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+/// The grace of an engine that is dropped rather than stopped; ClickHouse lets running queries finish
+/// for 5 s.
+const DROP_GRACE: Duration = Duration::from_secs(15);
+/// How often a start is repeated when a port that we picked was taken before the engine bound it.
+const PORT_TRIES: usize = 3;
+
+/// A running ClickHouse and the task that starts it again when it dies.
+///
+/// Dropping it stops the engine too, without a word about how that went. So does the death of this
+/// process, by whatever signal: the engine holds a pipe that closes then.
+#[derive(Debug)]
+pub struct Engine {
+    http: SocketAddr,
+    tcp: Option<SocketAddr>,
+    credentials: Credentials,
+    bi: Option<Credentials>,
+    child_id: watch::Receiver<Option<u32>>,
+    restarts: Arc<AtomicU64>,
+    stop: oneshot::Sender<Duration>,
+    task: JoinHandle<Result<(), StopError>>,
+}
+
+/// The engine did not stop as it should. It is gone in each case; acknowledged rows are safe in each.
+#[derive(Debug, Error)]
+pub enum StopError {
+    /// It was killed, since it had not stopped within the grace.
+    #[error("the engine was killed after {grace:?} of grace")]
+    Killed {
+        /// The grace.
+        grace: Duration,
+    },
+    /// It ended in a failure of its own.
+    #[error("the engine ended with {status} when it was stopped")]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The system does not say what became of it.
+    #[error("wait for the engine")]
+    Wait(#[from] io::Error),
+}
+
+impl Engine {
+    /// Starts the engine and waits until it answers. Needs a tokio runtime that lives as long.
+    ///
+    /// # Errors
+    /// When the options are not usable, the folder or a port is in use, or the engine ends or stays
+    /// silent; the last lines of its log come with the error. Nothing is left running.
+    pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
+        let picks_port = options.http.port() == 0 || options.tcp.is_some_and(|tcp| tcp.port() == 0);
+        let mut tries = if picks_port { PORT_TRIES } else { 1 };
+        let began = Instant::now();
+        let (launch, bi, running) = loop {
+            let (launch, bi) = Launch::prepare(options.clone())?;
+            tries -= 1;
+            match launch.start().await {
+                Ok(running) => break (launch, bi, running),
+                Err(StartError::PortInUse { .. }) if tries > 0 => {}
+                Err(error) => return Err(error),
+            }
+        };
+        info!(http = %launch.http, took = ?began.elapsed(), "engine started");
+        let (stop, stopped) = oneshot::channel();
+        let (child_id_of, child_id) = watch::channel(running.child.id());
+        let restarts = Arc::new(AtomicU64::new(0));
+        let (http, tcp, credentials) = (launch.http, launch.tcp, launch.credentials().clone());
+        let keeper = Keeper { launch, child_id: child_id_of, restarts: Arc::clone(&restarts), stopped };
+        let task = tokio::spawn(keeper.keep_up(running));
+        Ok(Self { http, tcp, credentials, bi, child_id, restarts, stop, task })
+    }
+
+    /// Where HTTP listens.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the native protocol listens, if it was asked for.
+    #[must_use]
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// The user that owns everything.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The user that only reads, if it was asked for.
+    #[must_use]
+    pub const fn bi_credentials(&self) -> Option<&Credentials> {
+        self.bi.as_ref()
+    }
+
+    /// The engine's process; `None` while it is down.
+    #[must_use]
+    pub fn child_id(&self) -> Option<u32> {
+        *self.child_id.borrow()
+    }
+
+    /// How often it has been started again after it died.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Stops the engine: running queries get up to 5 s of its own; what is left after `grace` is killed.
+    ///
+    /// # Errors
+    /// When it had to be killed or ended in a failure.
+    ///
+    /// # Panics
+    /// If the runtime that the engine was started on is gone.
+    pub async fn stop(self, grace: Duration) -> Result<(), StopError> {
+        // The task may have ended only by a panic, which the join below passes on.
+        let _ = self.stop.send(grace);
+        self.task.await.expect("the keeper's task neither panics nor is aborted")
+    }
+}
+
+/// Keeps the engine up until it is told to stop.
+struct Keeper {
+    launch: Launch,
+    child_id: watch::Sender<Option<u32>>,
+    restarts: Arc<AtomicU64>,
+    stopped: oneshot::Receiver<Duration>,
+}
+
+impl Keeper {
+    async fn keep_up(mut self, mut running: Running) -> Result<(), StopError> {
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            let since = Instant::now();
+            tokio::select! {
+                grace = &mut self.stopped => {
+                    let grace = grace.unwrap_or(DROP_GRACE);
+                    return stop(running, grace).await;
+                }
+                status = running.child.wait() => self.mourn(status),
+            }
+            if since.elapsed() >= WELL_AFTER {
+                back_off = BACK_OFF_MIN;
+            }
+            running = loop {
+                let starting = async {
+                    sleep(back_off).await;
+                    self.launch.start().await
+                };
+                // A start that is given up half-way drops its process' pipe, and so ends it.
+                let started = tokio::select! {
+                    _ = &mut self.stopped => return Ok(()),
+                    started = starting => started,
+                };
+                back_off = (back_off * 2).min(BACK_OFF_MAX);
+                match started {
+                    Ok(running) => break running,
+                    Err(error) => {
+                        error!(error = &error as &dyn error::Error, retry_in = ?back_off, "engine not restarted");
+                    }
+                }
+            };
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            self.child_id.send_replace(running.child.id());
+            warn!(restarts = self.restarts.load(Ordering::Relaxed), "engine started again");
+        }
+    }
+
+    fn mourn(&self, status: io::Result<ExitStatus>) {
+        self.child_id.send_replace(None);
+        match status {
+            Ok(status) => warn!(%status, "engine ended by itself"),
+            Err(error) => warn!(%error, "engine cannot be waited for"),
+        }
+    }
+}
+
+async fn stop(running: Running, grace: Duration) -> Result<(), StopError> {
+    match running.stop(grace).await? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(StopError::Failed { status }),
+        None => Err(StopError::Killed { grace }),
+    }
+}
