@@ -33,7 +33,9 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CheckpointError {
     /// Not a text that any version of Tidegate writes.
-    #[error("committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` or `v1;end=<offset>;plan=<hex>`")]
+    #[error(
+        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` or `v1;end=<offset>;plan=<hex>`"
+    )]
     Foreign {
         /// The text found.
         metadata: String,
@@ -130,7 +132,14 @@ mod tests {
     #[test]
     fn foreign_text_is_refused_and_empty_text_is_settled() {
         assert_eq!(Checkpoint::parse(5, ""), Ok(Checkpoint::settled(5)));
-        for text in ["x", "v1;", "v1;end=9", "v1;end=x;plan=0000000000000000", "v1;end=9;plan=1", "v1;end=9;plan=0000000000000000;more"] {
+        for text in [
+            "x",
+            "v1;",
+            "v1;end=9",
+            "v1;end=x;plan=0000000000000000",
+            "v1;end=9;plan=1",
+            "v1;end=9;plan=0000000000000000;more",
+        ] {
             assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Foreign { .. })), "{text}");
         }
         assert!(matches!(Checkpoint::parse(5, "v2;end=9"), Err(CheckpointError::Newer { .. })));

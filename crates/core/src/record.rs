@@ -130,7 +130,10 @@ impl Records {
         value: Option<&[u8]>,
         headers: impl IntoIterator<Item = Header<'h>>,
     ) {
-        assert!(self.entries.last().is_none_or(|last| last.offset < offset), "offsets grow within a partition");
+        assert!(
+            self.entries.last().is_none_or(|last| last.offset < offset),
+            "offsets grow within a partition"
+        );
         let headers_first = self.headers.len();
         for header in headers {
             let name = self.copy_in(header.name.as_bytes());
@@ -149,15 +152,30 @@ impl Records {
         first..self.arena.len()
     }
 
-    /// Moves every record of `later` behind the ones already here.
+    /// Copies every record of `later` behind the ones already here.
     ///
     /// # Panics
     /// If `later` is of another partition or starts before the last record here.
     pub fn append(&mut self, later: &Self) {
         assert_eq!(self.source, later.source, "records of one partition stay together");
-        for record in later.iter() {
-            self.push(record.offset, record.timestamp, record.key, record.value, record.headers());
-        }
+        let (last, next) = (self.entries.last(), later.entries.first());
+        assert!(
+            last.zip(next).is_none_or(|(last, next)| last.offset < next.offset),
+            "offsets grow within a partition"
+        );
+        let (bytes, headers) = (self.arena.len(), self.headers.len());
+        let shift = |range: &Range<usize>| range.start + bytes..range.end + bytes;
+        self.arena.extend_from_slice(&later.arena);
+        self.headers.extend(later.headers.iter().map(|header| HeaderEntry {
+            name: shift(&header.name),
+            value: header.value.as_ref().map(shift),
+        }));
+        self.entries.extend(later.entries.iter().map(|entry| Entry {
+            key: entry.key.as_ref().map(shift),
+            value: entry.value.as_ref().map(shift),
+            headers: entry.headers.start + headers..entry.headers.end + headers,
+            ..*entry
+        }));
     }
 
     /// How many records there are.
@@ -218,8 +236,11 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_with_nulls_and_repeated_headers() {
         let mut records = Records::new(TopicPartition::new("t", 3));
-        let headers =
-            [Header { name: "a", value: Some(b"1") }, Header { name: "b", value: None }, Header { name: "a", value: Some(b"2") }];
+        let headers = [
+            Header { name: "a", value: Some(b"1") },
+            Header { name: "b", value: None },
+            Header { name: "a", value: Some(b"2") },
+        ];
         records.push(7, None, None, Some(b"v"), headers);
         records.push(9, None, Some(b""), None, []);
         let first = records.get(0).unwrap();
@@ -231,5 +252,29 @@ mod tests {
         let second = records.get(1).unwrap();
         assert_eq!((second.key, second.value), (Some(&b""[..]), None));
         assert_eq!(records.range(), OffsetRange::new(7, 10));
+    }
+
+    #[test]
+    fn appended_records_are_as_they_were() {
+        let source = TopicPartition::new("t", 0);
+        let (mut whole, mut first, mut second) =
+            (Records::new(source.clone()), Records::new(source.clone()), Records::new(source));
+        for offset in 0..6 {
+            let value = format!("value {offset}");
+            let header = Header { name: "h", value: Some(value.as_bytes()) };
+            let half = if offset < 3 { &mut first } else { &mut second };
+            for records in [&mut whole, half] {
+                records.push(offset, None, Some(b"k"), Some(value.as_bytes()), [header]);
+            }
+        }
+        first.append(&second);
+        let all = |records: &Records| -> Vec<_> {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            records
+                .iter()
+                .map(|r| (r.offset, text(r.value.unwrap()), text(r.header("h").unwrap().unwrap())))
+                .collect()
+        };
+        assert_eq!(all(&first), all(&whole));
     }
 }

@@ -226,7 +226,11 @@ mod tests {
     #[test]
     fn codes_are_distinct_snake_case() {
         let mut names: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
-        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
+        );
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ReasonCode::ALL.len());
