@@ -1,0 +1,176 @@
+//! What no single section can check: names that must differ, values that must fit each other, settings
+//! that the delivery protocol owns.
+
+use std::collections::HashMap;
+
+use crate::connector::Connector;
+use crate::diagnostic::{Mistake, Position};
+use crate::file::{SinkFile, UpFile};
+use crate::node::{Node, NodeKind};
+use crate::scalar::ByteSize;
+use crate::shape::Reading;
+
+/// librdkafka's properties that the delivery protocol, or another key of the file, sets.
+const KAFKA_OWNED: [(&str, &str); 14] = [
+    ("bootstrap.servers", "use `kafka.brokers`"),
+    ("metadata.broker.list", "use `kafka.brokers`"),
+    ("group.id", "use the connector's `group`"),
+    ("group.instance.id", "delivery relies on generations; remove it"),
+    ("enable.auto.commit", "commits are part of the delivery protocol; remove it"),
+    ("enable.auto.offset.store", "commits are part of the delivery protocol; remove it"),
+    ("isolation.level", "only committed records are read; remove it"),
+    ("transactional.id", "dead letters are written in transactions of their own; remove it"),
+    ("enable.idempotence", "dead letters are written in transactions; remove it"),
+    ("security.protocol", "it follows from `kafka.tls` and `kafka.sasl`"),
+    ("sasl.mechanism", "use `kafka.sasl.mechanism`"),
+    ("sasl.mechanisms", "use `kafka.sasl.mechanism`"),
+    ("sasl.username", "use `kafka.sasl.user`"),
+    ("sasl.password", "use `kafka.sasl.password`"),
+];
+
+/// ClickHouse's settings that the delivery protocol sets.
+const CLICKHOUSE_OWNED: [&str; 7] = [
+    "insert_deduplication_token",
+    "insert_deduplicate",
+    "async_insert",
+    "wait_for_async_insert",
+    "max_insert_block_size",
+    "min_insert_block_size_rows",
+    "min_insert_block_size_bytes",
+];
+
+pub(crate) fn sink(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
+    owned_properties(root, cx);
+    owned_settings(root, cx);
+    client_key(file, root, cx);
+    connectors(&file.connectors, file.memory_max, root, cx);
+}
+
+pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
+    connectors(&file.connectors, file.memory_max, root, cx);
+}
+
+fn owned_properties(root: &Node, cx: &mut Reading<'_>) {
+    for (key, at) in keys(root.get("kafka").and_then(|kafka| kafka.get("properties"))) {
+        if let Some((_, instead)) = KAFKA_OWNED.iter().find(|(owned, _)| *owned == key) {
+            let message = format!("Kafka property `{key}` is not free to set");
+            cx.report(Mistake::Conflict, at, message, Some((*instead).to_owned()));
+        }
+    }
+}
+
+fn owned_settings(root: &Node, cx: &mut Reading<'_>) {
+    for (key, at) in keys(root.get("clickhouse").and_then(|clickhouse| clickhouse.get("settings"))) {
+        if CLICKHOUSE_OWNED.contains(&key) {
+            let message = format!("ClickHouse setting `{key}` is not free to set");
+            let hint = Some("the delivery protocol sets it; remove it".to_owned());
+            cx.report(Mistake::Conflict, at, message, hint);
+        }
+    }
+}
+
+fn client_key(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
+    let Some(tls) = &file.kafka.tls else { return };
+    if tls.certificate.is_some() != tls.key.is_some() {
+        let at = place(root, &["kafka", "tls"]);
+        let message = "`certificate` and `key` of `kafka.tls` only work together";
+        cx.report(Mistake::Conflict, at, message, Some("give both or neither".to_owned()));
+    }
+}
+
+fn connectors(connectors: &[Connector], memory_max: ByteSize, root: &Node, cx: &mut Reading<'_>) {
+    let list = root.get("connectors");
+    let mut names = HashMap::new();
+    let mut groups = HashMap::new();
+    for (index, connector) in connectors.iter().enumerate() {
+        let Some(node) = list.and_then(|list| list.item(index)) else { continue };
+        let name = connector.name.as_str();
+        if names.insert(name.to_owned(), ()).is_some() {
+            let message = format!("two connectors are named `{name}`");
+            cx.report(Mistake::Conflict, place(node, &["name"]), message, None);
+        } else if let Some(other) = groups.insert(connector.group_name(), name.to_owned()) {
+            let message = format!("connector `{name}` has the consumer group of connector `{other}`");
+            let hint = Some("each connector needs a group of its own".to_owned());
+            cx.report(Mistake::Conflict, place(node, &["group"]), message, hint);
+        }
+        topics(connector, node, cx);
+        event_variable(connector, node, cx);
+        sizes(connector, memory_max, node, cx);
+    }
+}
+
+fn topics(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
+    let list = node.get("topics");
+    let dead_letters = connector.dead_letter_topic();
+    for (index, topic) in connector.topics.iter().enumerate() {
+        let at = list.and_then(|list| list.item(index)).map_or(node.at, |item| item.at);
+        if connector.topics[..index].contains(topic) {
+            cx.report(Mistake::Conflict, at, format!("topic `{topic}` stands twice"), None);
+        }
+        if topic.as_str() == dead_letters {
+            let message = format!("topic `{topic}` is also the connector's dead-letter topic");
+            let hint = Some("reading one's own dead letters never ends; name another topic".to_owned());
+            cx.report(Mistake::Conflict, at, message, hint);
+        }
+    }
+}
+
+fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
+    let variable = connector.table.template.fixed().is_none();
+    let names_event = connector.schema.as_ref().is_some_and(|schema| schema.pointer.contains("{event}"));
+    if names_event && !variable {
+        let message = "`{event}` stands for nothing: the table's name has no variable part";
+        let hint = Some("name the schema itself, or make the table a template".to_owned());
+        cx.report(Mistake::Conflict, place(node, &["schema", "pointer"]), message, hint);
+    }
+    if !connector.table.map.is_empty() && !variable {
+        let message = "`map` needs a template with a variable part";
+        cx.report(Mistake::Conflict, place(node, &["table", "map"]), message, None);
+    }
+    let from_schema = match connector.create_tables {
+        crate::connector::CreateTables::FromSchema => true,
+        crate::connector::CreateTables::No => false,
+    };
+    if from_schema && connector.schema.is_none() {
+        let message = "`create_tables: from_schema` needs a `schema`";
+        cx.report(Mistake::Conflict, place(node, &["create_tables"]), message, None);
+    }
+    if let Some(schema) = &connector.schema
+        && !(schema.pointer == "#" || schema.pointer.starts_with("#/"))
+    {
+        let message = "expected a pointer that begins with `#/`";
+        let hint = Some("`#` is the whole file, `#/definitions/x` a part of it".to_owned());
+        cx.report(Mistake::BadValue, place(node, &["schema", "pointer"]), message, hint);
+    }
+}
+
+fn sizes(connector: &Connector, memory_max: ByteSize, node: &Node, cx: &mut Reading<'_>) {
+    let (record, batch) = (connector.limits.record_bytes_max, connector.batch.bytes_max);
+    // A batch lives in memory as records and as columns at once.
+    if batch.0 > memory_max.0 / 4 {
+        let message =
+            format!("`batch.bytes_max` of {batch} is more than a quarter of `memory_max`, {memory_max}");
+        let hint = Some("raise `memory_max` or lower `batch.bytes_max`".to_owned());
+        cx.report(Mistake::OutOfRange, place(node, &["batch", "bytes_max"]), message, hint);
+    }
+    if record.0 > memory_max.0 / 4 {
+        let message = format!(
+            "`limits.record_bytes_max` of {record} is more than a quarter of `memory_max`, {memory_max}"
+        );
+        let hint = Some("raise `memory_max` or lower `limits.record_bytes_max`".to_owned());
+        cx.report(Mistake::OutOfRange, place(node, &["limits", "record_bytes_max"]), message, hint);
+    }
+}
+
+fn keys(node: Option<&Node>) -> impl Iterator<Item = (&str, Position)> {
+    let entries = match node.map(|node| &node.kind) {
+        Some(NodeKind::Map(entries)) => entries.as_slice(),
+        Some(NodeKind::Nothing | NodeKind::Text(_) | NodeKind::List(_)) | None => &[],
+    };
+    entries.iter().map(|entry| (entry.key.as_str(), entry.key_at))
+}
+
+/// Where the value at `path` stands, or the nearest section above it that is there.
+fn place(node: &Node, path: &[&str]) -> Position {
+    path.iter().try_fold(node, |node, key| node.get(key).ok_or(node)).unwrap_or_else(|above| above).at
+}

@@ -1,0 +1,201 @@
+//! The file as a whole: what `sink` and `up` read, and its JSON Schema.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::check;
+use crate::clickhouse::ClickHouse;
+use crate::connector::Connector;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::kafka::Kafka;
+use crate::node::{self, Node};
+use crate::scalar::{ByteSize, Identifier};
+use crate::shape::{Definitions, Found, Reading, Shape, section};
+
+section! {
+    /// The configuration of `tidegate sink`: any Kafka, any ClickHouse, and the connectors between them.
+    pub struct SinkFile as "the file" {
+        /// How Kafka is reached.
+        kafka: Kafka;
+        /// How ClickHouse is reached.
+        clickhouse: ClickHouse;
+        /// Tidegate's own HTTP interface: metrics, health, status.
+        api: Api = "{}";
+        /// What the process may buffer in all.
+        memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";
+        /// The connectors, each with a name of its own.
+        connectors: Vec<Connector>;
+    }
+}
+
+section! {
+    /// The configuration of `tidegate up --config`: connectors between the engines that it runs itself.
+    pub struct UpFile as "the file" {
+        /// The database of connectors that name none.
+        database: Identifier = "default";
+        /// What the process may buffer in all.
+        memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";
+        /// The connectors, each with a name of its own.
+        connectors: Vec<Connector>;
+    }
+}
+
+section! {
+    /// Tidegate's own HTTP interface.
+    pub struct Api as "`api`" {
+        /// Where it listens.
+        listen: SocketAddr = "127.0.0.1:8080";
+    }
+}
+
+/// What a file may refer to outside of itself.
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The text of a secret's file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+/// Parses the configuration of `tidegate sink`. `file` names the text in messages, and its folder is
+/// what relative paths are taken against.
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn parse_sink(file: &Path, text: &str, surroundings: &Surroundings<'_>) -> Result<SinkFile, Diagnostics> {
+    parse(file, text, surroundings, check::sink)
+}
+
+/// Parses the configuration of `tidegate up`, as [`parse_sink`].
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn parse_up(file: &Path, text: &str, surroundings: &Surroundings<'_>) -> Result<UpFile, Diagnostics> {
+    parse(file, text, surroundings, check::up)
+}
+
+fn parse<T: Shape>(
+    file: &Path,
+    text: &str,
+    surroundings: &Surroundings<'_>,
+    check: fn(&T, &Node, &mut Reading<'_>),
+) -> Result<T, Diagnostics> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let (root, flaws) = node::parse(text);
+    let found = flaws.into_iter().map(|flaw| Found {
+        code: flaw.code,
+        at: flaw.at,
+        message: flaw.message,
+        hint: flaw.hint.map(str::to_owned),
+    });
+    let mut cx = Reading { surroundings, folder, found: found.collect() };
+    let config = root.and_then(|root| {
+        let config = T::read(&root, &mut cx)?;
+        check(&config, &root, &mut cx);
+        Some(config)
+    });
+    match config {
+        Some(config) if cx.found.is_empty() => Ok(config),
+        Some(_) | None => Err(placed(file, cx.found)),
+    }
+}
+
+fn placed(file: &Path, found: Vec<Found>) -> Diagnostics {
+    let file = file.display().to_string();
+    let place = |found: Found| Diagnostic {
+        code: found.code,
+        file: file.clone(),
+        line: found.at.line,
+        column: found.at.column,
+        message: found.message,
+        hint: found.hint,
+    };
+    Diagnostics::new(found.into_iter().map(place).collect())
+}
+
+/// Why a configuration file could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file was read and is refused.
+    Refused(Diagnostics),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, .. } => write!(f, "read `{}`", file.display()),
+            Self::Refused(diagnostics) => diagnostics.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Loads the configuration of `tidegate sink`, with the process' environment.
+///
+/// # Errors
+/// When the file cannot be read, or every mistake in it.
+pub fn load_sink(file: &Path) -> Result<SinkFile, LoadError> {
+    load(file, parse_sink)
+}
+
+/// Loads the configuration of `tidegate up`, with the process' environment.
+///
+/// # Errors
+/// When the file cannot be read, or every mistake in it.
+pub fn load_up(file: &Path) -> Result<UpFile, LoadError> {
+    load(file, parse_up)
+}
+
+fn load<T>(
+    file: &Path,
+    parse: fn(&Path, &str, &Surroundings<'_>) -> Result<T, Diagnostics>,
+) -> Result<T, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { file: file.to_owned(), source };
+    let text = read_bounded(file).map_err(unreadable)?;
+    let surroundings =
+        Surroundings { variable: &|name| std::env::var(name).ok(), read: &|path| read_bounded(path) };
+    parse(file, &text, &surroundings).map_err(LoadError::Refused)
+}
+
+/// Reads a text file, but no more than a configuration file has: a device or a log named by accident
+/// must not fill the memory.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    use io::Read;
+    let limit = u64::try_from(node::BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The JSON Schema (2020-12) of the configuration file of `tidegate sink`; that of `tidegate up` is
+/// `$defs/UpFile` in it.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut definitions = Definitions::new();
+    SinkFile::schema(&mut definitions);
+    UpFile::schema(&mut definitions);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tidegate's configuration file",
+        "$ref": "#/$defs/SinkFile",
+        "$defs": definitions,
+    })
+}

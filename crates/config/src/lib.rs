@@ -1,0 +1,33 @@
+//! The configuration file of `tidegate sink` and `tidegate up`: types, parser, JSON Schema.
+//!
+//! One declaration per section (the `section!` and `choice!` macros in `shape`) makes the struct, its
+//! reader and its JSON Schema, so the three cannot disagree. Reading goes on after a mistake: a file
+//! is refused with all that is wrong in it, each with its place and a way out.
+//!
+//! Start with [`SinkFile`] and [`load_sink`]. Only [`load_sink`] and [`load_up`] touch the disk and the
+//! environment; everything else is a function of its arguments.
+
+mod check;
+mod clickhouse;
+mod connector;
+mod diagnostic;
+mod file;
+mod kafka;
+mod nearest;
+mod node;
+mod scalar;
+mod shape;
+mod template;
+
+pub use clickhouse::{ClickHouse, ClickHouseTls, Compression};
+pub use connector::{
+    Batch, BatchLimits, Column, Connector, CreateTables, DeadLetters, Delivery, EpochUnit, Format, Formats,
+    HaltGuard, HaltWhen, SchemaSource, Tombstones, UnknownFields,
+};
+pub use diagnostic::{Diagnostic, Diagnostics, Mistake};
+pub use file::{
+    Api, LoadError, SinkFile, Surroundings, UpFile, json_schema, load_sink, load_up, parse_sink, parse_up,
+};
+pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
+pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, Topic};
+pub use template::{Part, Resolved, TableRoute, Template, Unmapped};
