@@ -91,9 +91,9 @@ type ResultError = unsafe extern "C" fn(*mut c_void) -> *const c_char;
 fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
     // The library must stay loaded: its threads outlive every call, and unloading it crashes the exit.
     // SAFETY: libchdb.so's constructors ask nothing of the process but that no engine runs in it yet.
-    let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = unsafe { Library::new(path) }.map_err(|error| chain(&error))?;
     let library = ManuallyDrop::new(library);
-    let symbol = |name: &str, error| format!("`{}` has no `{name}`: {error}", path.display());
+    let symbol = |name: &str, error| format!("`{}` has no `{name}`: {}", path.display(), chain(&error));
     // SAFETY: the type is that of the library's documented C declaration, in the pinned version.
     let query_cmdline = unsafe { library.get::<QueryCmdline>("chdb_query_cmdline") }
         .map_err(|error| symbol("chdb_query_cmdline", error))?;
@@ -119,6 +119,12 @@ fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
     }
     // SAFETY: a non-null error is a C string that lives as long as its result, which is never freed.
     Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())
+}
+
+/// An error with its causes; libloading keeps the file's name in the cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Ends the process without destructors and exit hooks.
