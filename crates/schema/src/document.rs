@@ -1,0 +1,202 @@
+//! A schema document, and the schema at one place of it.
+
+use jsonschema::{Draft, Registry};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::foreign::Foreign;
+use crate::graph::{GraphBuilder, NodeId, ROOT_URI, refer_to};
+use crate::merge::Merger;
+use crate::outline::{Outline, outline};
+use crate::rules::{Rules, RulesId, Violation};
+
+/// What `format` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum FormatMode {
+    /// A string without the format is a violation, for the formats that the draft defines.
+    #[default]
+    Assert,
+    /// `format` says something to readers and checks nothing.
+    Annotate,
+}
+
+/// Why a schema cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SchemaError {
+    /// The text is not JSON.
+    #[error("schema is not JSON: {message} at line {line} column {column}")]
+    NotJson {
+        /// What is wrong.
+        message: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// `$schema` names another draft.
+    #[error("schema is of draft `{uri}`; expected draft-07 or 2020-12")]
+    Draft {
+        /// The value of `$schema`.
+        uri: String,
+    },
+    /// A keyword has a value that the draft does not allow.
+    #[error("schema at `{pointer}`: {message}")]
+    Invalid {
+        /// A JSON Pointer into the schema.
+        pointer: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A reference leads nowhere. Documents are never fetched.
+    #[error("schema reference: {message}")]
+    Unresolved {
+        /// The reference and where it ends.
+        message: String,
+    },
+    /// The document has nothing at the pointer.
+    #[error("schema has nothing at `{pointer}`")]
+    NoSuchPointer {
+        /// The JSON Pointer.
+        pointer: String,
+    },
+}
+
+impl SchemaError {
+    pub(crate) fn unresolved(error: &referencing::Error) -> Self {
+        Self::Unresolved { message: error.to_string() }
+    }
+}
+
+/// A JSON Schema of draft 7 or 2020-12, resolved: rules that a decoder fuses, and the general validator.
+#[derive(Debug, Clone)]
+pub struct JsonSchema {
+    text: String,
+    pointer: String,
+    formats: FormatMode,
+    root: RulesId,
+    rules: Vec<Rules>,
+    outline: Outline,
+    general: Foreign,
+}
+
+impl JsonSchema {
+    /// Reads a whole document as one schema.
+    ///
+    /// # Errors
+    /// See [`JsonSchema::parse_at`].
+    pub fn parse(text: &str) -> Result<Self, SchemaError> {
+        Self::parse_at(text, "", FormatMode::default())
+    }
+
+    /// Reads the schema at a JSON Pointer (RFC 6901, or the fragment of a URL with `#` before it) of a
+    /// document. `$schema` of the document decides the draft, 2020-12 without it. References are
+    /// resolved within the document; nothing is fetched.
+    ///
+    /// # Errors
+    /// If the text is not a schema of these drafts, or a reference or the pointer leads nowhere.
+    pub fn parse_at(text: &str, pointer: &str, formats: FormatMode) -> Result<Self, SchemaError> {
+        let document: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotJson {
+            message: error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let draft = draft(&document)?;
+        check_against_draft(&document, draft)?;
+        let pointer = pointer.strip_prefix('#').unwrap_or(pointer);
+        let schema = document
+            .pointer(pointer)
+            .ok_or_else(|| SchemaError::NoSuchPointer { pointer: pointer.to_owned() })?;
+        let registry = Registry::new()
+            .draft(draft)
+            .add(ROOT_URI, draft.create_resource_ref(&document))
+            .and_then(jsonschema::RegistryBuilder::prepare)
+            .map_err(|error| SchemaError::unresolved(&error))?;
+        let uri = jsonschema::uri::from_str(ROOT_URI).expect("the constant is a URI");
+        let resolver = registry.resolver(uri);
+        let resolved = resolver
+            .lookup(refer_to(pointer)["$ref"].as_str().expect("built as a string"))
+            .map_err(|error| SchemaError::unresolved(&error))?;
+        let mut graph = GraphBuilder::new(&registry, &document, draft, formats);
+        let node = graph.add(schema, resolved.resolver())?;
+        if mentions(&document, "$dynamicRef") {
+            // What it leads to depends on the way that a validation took.
+            graph.nodes[node.0].whole = Some(refer_to(pointer));
+        }
+        let general = graph.compile(&refer_to(pointer))?;
+        let mut merger = Merger::new(&graph);
+        let root = merger.root(node)?;
+        let rules = std::mem::take(&mut merger.rules);
+        let outline = outline(&graph.nodes, NodeId(node.0));
+        Ok(Self { text: text.to_owned(), pointer: pointer.to_owned(), formats, root, rules, outline, general })
+    }
+
+    /// The rules of the whole value.
+    #[must_use]
+    pub const fn root(&self) -> RulesId {
+        self.root
+    }
+
+    /// The rules of a position of this schema.
+    ///
+    /// # Panics
+    /// If `id` is of another schema, which is a bug.
+    #[must_use]
+    pub fn rules(&self, id: RulesId) -> &Rules {
+        &self.rules[id.0]
+    }
+
+    /// What a table for this schema needs to know.
+    #[must_use]
+    pub const fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// What decides the meaning of the schema, for fingerprints: its text, place and format mode.
+    #[must_use]
+    pub fn identity(&self) -> (&str, &str, FormatMode) {
+        (&self.text, &self.pointer, self.formats)
+    }
+
+    /// The general validator's opinion on a JSON text: at most `most` violations, none if the text
+    /// passes or is not JSON. Slow, and thorough.
+    #[must_use]
+    pub fn violations(&self, json: &[u8], most: usize) -> Vec<Violation> {
+        serde_json::from_slice(json).map_or_else(|_| Vec::new(), |value| self.general.violations(&value, most))
+    }
+
+    /// Whether the general validator accepts a value.
+    #[must_use]
+    pub fn passes(&self, value: &Value) -> bool {
+        self.general.passes(value)
+    }
+}
+
+fn draft(document: &Value) -> Result<Draft, SchemaError> {
+    let Some(uri) = document.get("$schema") else { return Ok(Draft::Draft202012) };
+    let uri = uri.as_str().unwrap_or_default();
+    match uri.trim_end_matches('#') {
+        "http://json-schema.org/draft-07/schema" | "https://json-schema.org/draft-07/schema" => Ok(Draft::Draft7),
+        "https://json-schema.org/draft/2020-12/schema" => Ok(Draft::Draft202012),
+        _ => Err(SchemaError::Draft { uri: uri.to_owned() }),
+    }
+}
+
+fn check_against_draft(document: &Value, draft: Draft) -> Result<(), SchemaError> {
+    let checked = if draft == Draft::Draft7 {
+        jsonschema::draft7::meta::validate(document)
+    } else {
+        jsonschema::draft202012::meta::validate(document)
+    };
+    checked.map_err(|error| SchemaError::Invalid {
+        pointer: error.instance_path().to_string(),
+        message: error.masked().to_string(),
+    })
+}
+
+fn mentions(value: &Value, keyword: &str) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| mentions(item, keyword)),
+        Value::Object(members) => members.iter().any(|(name, member)| name == keyword || mentions(member, keyword)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
