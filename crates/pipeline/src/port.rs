@@ -153,12 +153,15 @@ pub trait Warehouse: Send + Sync {
     /// [`FaultKind::Missing`](tidegate_core::FaultKind::Missing) if there is no such table.
     fn describe(&self, database: &str, table: &str) -> impl Future<Output = Result<Table, Fault>> + Send;
 
+    /// Runs one `CREATE TABLE IF NOT EXISTS`.
+    fn create(&self, ddl: &str) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Inserts one block. The server applies it once however often it is sent under `token`, within the
-    /// table's deduplication window.
+    /// table's deduplication window; without a token, as often as it is sent.
     fn insert(
         &self,
         table: &Table,
         block: EncodedBlock<'_>,
-        token: &InsertToken,
+        token: Option<&InsertToken>,
     ) -> impl Future<Output = Result<(), InsertError>> + Send;
 }

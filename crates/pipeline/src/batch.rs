@@ -1,0 +1,301 @@
+//! A batch in the making: records of one partition, decoded as they arrive into one block a table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_codec::Block;
+use tidegate_config::{Resolved, Tombstones};
+use tidegate_core::{
+    Fault, OffsetRange, PlanFingerprint, Reason, ReasonCode, Record, Records, Reject, Stage, TopicPartition,
+};
+use tokio::time::Instant;
+
+use crate::budget::{Budget, Held};
+use crate::port::{Rejected, Warehouse};
+use crate::route;
+use crate::settings::ConnectorSettings;
+use crate::tables::{NoPlan, TablePlan, Tables};
+
+/// The rows of one batch for one plan.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) plan: Arc<TablePlan>,
+    /// Which block of its table this is, among the batch's blocks; part of the insert token.
+    pub(crate) n: usize,
+    pub(crate) block: Block,
+    /// For each row of the block, the index of its record in the batch.
+    pub(crate) rows: Vec<usize>,
+}
+
+/// A closed batch: everything that the records of `range` became.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) range: OffsetRange,
+    pub(crate) records: Records,
+    pub(crate) parts: Vec<Part>,
+    /// In offset order.
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) n_tombstones: usize,
+    pub(crate) held: Held,
+}
+
+impl Batch {
+    /// One fingerprint for all plans of the batch, in the order of its parts.
+    pub(crate) fn fingerprint(&self) -> PlanFingerprint {
+        let parts = self.parts.iter().map(|part| part.plan.plan.fingerprint().0);
+        // FNV-1a over the parts' fingerprints: stable between builds, unlike std's hasher.
+        let hash = parts.flat_map(u64::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        PlanFingerprint(hash)
+    }
+
+    /// What the batch occupies, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.records.size_bytes() + self.parts.iter().map(|part| part.block.size_bytes()).sum::<usize>()
+    }
+}
+
+/// Records that arrived and are not all taken yet.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) records: Records,
+    pub(crate) taken: usize,
+    /// Given back to the budget when the last record has been taken.
+    pub(crate) _held: Held,
+}
+
+impl Incoming {
+    fn next(&self) -> Option<Record<'_>> {
+        self.records.get(self.taken)
+    }
+
+    /// Whether every record has been taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == self.records.len()
+    }
+}
+
+/// A batch that still takes records.
+#[derive(Debug)]
+pub(crate) struct OpenBatch {
+    settings: Arc<ConnectorSettings>,
+    first: i64,
+    /// One past the last offset that is known to be dealt with.
+    through: i64,
+    /// The end of the batch that an intent asks to be formed again.
+    replay_end: Option<i64>,
+    opened_at: Option<Instant>,
+    full: bool,
+    records: Records,
+    parts: Vec<Part>,
+    part_by_event: HashMap<String, usize>,
+    rejected: Vec<Rejected>,
+    n_tombstones: usize,
+    held: Held,
+    bytes_max: usize,
+}
+
+impl OpenBatch {
+    /// An empty batch that starts at offset `first`; with `replay_end`, exactly `first..replay_end` is formed.
+    pub(crate) fn new(
+        settings: &Arc<ConnectorSettings>,
+        budget: &Budget,
+        source: &TopicPartition,
+        first: i64,
+        replay_end: Option<i64>,
+    ) -> Self {
+        Self {
+            first,
+            through: first,
+            replay_end,
+            opened_at: None,
+            full: false,
+            records: Records::new(source.clone()),
+            parts: Vec::new(),
+            part_by_event: HashMap::new(),
+            rejected: Vec::new(),
+            n_tombstones: 0,
+            held: budget.hold(),
+            bytes_max: settings.flush.bytes_max.min(budget.batch_bytes_max()),
+            settings: Arc::clone(settings),
+        }
+    }
+
+    /// When the batch is to be closed even if it is not full; `None` while it is empty or replays.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.replay_end {
+            Some(_) => None,
+            None => self.opened_at.map(|at| at + self.settings.flush.linger),
+        }
+    }
+
+    /// Whether the batch takes no more records.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Where the next batch will start.
+    pub(crate) const fn through(&self) -> i64 {
+        self.through
+    }
+
+    /// Whether closing the batch now would be right.
+    pub(crate) fn is_ripe(&self, now: Instant) -> bool {
+        self.full || self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// No offset before `position` will come any more. Says that a batch with no records at all is ripe.
+    pub(crate) fn caught_up(&mut self, position: i64, now: Instant) {
+        if position <= self.through {
+            return;
+        }
+        match self.replay_end {
+            Some(end) if position >= end => {
+                self.through = end;
+                self.full = true;
+            }
+            Some(_) => {}
+            None => {
+                self.through = position;
+                self.opened_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Takes records until the batch is full or `incoming` is empty. After a fault the record at hand has
+    /// not been taken; call again when the world is well.
+    pub(crate) async fn take<W: Warehouse>(
+        &mut self,
+        incoming: &mut Incoming,
+        tables: &Tables<W>,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        while !self.full {
+            let Some(record) = incoming.next() else { break };
+            if self.replay_end.is_some_and(|end| record.offset >= end) {
+                self.through = self.replay_end.unwrap_or(record.offset);
+                self.full = true;
+                break;
+            }
+            self.take_one(incoming.records.source(), &record, tables).await?;
+            self.through = record.offset + 1;
+            self.opened_at.get_or_insert(now);
+            incoming.taken += 1;
+            self.full = self.reached_a_limit();
+        }
+        self.held.set(self.size_bytes());
+        Ok(())
+    }
+
+    async fn take_one<W: Warehouse>(
+        &mut self,
+        source: &TopicPartition,
+        record: &Record<'_>,
+        tables: &Tables<W>,
+    ) -> Result<(), Fault> {
+        let index = self.records.len();
+        let fate = match (record.value, self.settings.tombstones) {
+            (None, Tombstones::Skip) => {
+                self.n_tombstones += 1;
+                Ok(())
+            }
+            (None, Tombstones::Reject) => Err(tombstone()),
+            (Some(_), _) => match route::resolve(&self.settings.route, source, record) {
+                Err(reject) => Err(reject),
+                Ok(resolved) => match self.part_for(&resolved, tables).await {
+                    Err(NoPlan::Fault(fault)) => return Err(fault),
+                    Err(NoPlan::Reject(reject)) => Err(reject),
+                    Ok(part) => self.parts[part].append(source, record, index),
+                },
+            },
+        };
+        if let Err(reject) = fate {
+            self.rejected.push(Rejected { index, reject: *reject });
+        }
+        self.records.push(record.offset, record.timestamp, record.key, record.value, record.headers());
+        Ok(())
+    }
+
+    async fn part_for<W: Warehouse>(
+        &mut self,
+        resolved: &Resolved,
+        tables: &Tables<W>,
+    ) -> Result<usize, NoPlan> {
+        if let Some(part) = self.part_by_event.get(&resolved.event) {
+            return Ok(*part);
+        }
+        let plan = tables.plan(resolved).await?;
+        let n = self.parts.iter().filter(|part| part.plan.table.name == plan.table.name).count();
+        let block = plan.plan.block();
+        self.parts.push(Part { plan, n, block, rows: Vec::new() });
+        self.part_by_event.insert(resolved.event.clone(), self.parts.len() - 1);
+        Ok(self.parts.len() - 1)
+    }
+
+    fn reached_a_limit(&self) -> bool {
+        match self.replay_end {
+            Some(end) => self.through >= end,
+            None => {
+                self.records.len() >= self.settings.flush.rows_max
+                    || self.records.size_bytes() >= self.bytes_max
+            }
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.records.size_bytes() + self.parts.iter().map(|part| part.block.size_bytes()).sum::<usize>()
+    }
+
+    /// Closes the batch. The next one starts where it ends.
+    pub(crate) fn close(self) -> Batch {
+        let range = OffsetRange::new(self.first, self.through).expect("a batch only grows");
+        Batch {
+            range,
+            records: self.records,
+            parts: self.parts,
+            rejected: self.rejected,
+            n_tombstones: self.n_tombstones,
+            held: self.held,
+        }
+    }
+}
+
+impl Part {
+    /// Decodes, validates and appends one record; `index` is its place in the batch.
+    pub(crate) fn append(
+        &mut self,
+        source: &TopicPartition,
+        record: &Record<'_>,
+        index: usize,
+    ) -> Result<(), Box<Reject>> {
+        match self.plan.plan.append(&mut self.block, source, record) {
+            Ok(_) => {
+                self.rows.push(index);
+                Ok(())
+            }
+            Err(mut reject) => {
+                reject.event = Some(self.plan.event.clone());
+                reject.table = Some(self.plan.table.name.clone());
+                Err(reject)
+            }
+        }
+    }
+}
+
+fn tombstone() -> Box<Reject> {
+    let reason = Reason::new(
+        ReasonCode::Tombstone,
+        "a value; `tombstones: skip` lets records without one pass",
+        "a null value",
+    );
+    Box::new(Reject::new(Stage::Decode, reason))
+}
+
+/// How long a batch's records waited: since the oldest timestamp in it, at `now` (both since the epoch).
+pub(crate) fn oldest_wait(records: &Records, now: Duration) -> Option<Duration> {
+    let oldest =
+        records.iter().filter_map(|record| record.timestamp).map(|timestamp| timestamp.millis).min()?;
+    now.checked_sub(Duration::from_millis(u64::try_from(oldest).ok()?))
+}

@@ -1,0 +1,249 @@
+//! One partition's loop: while a batch is being delivered, the next one is gathered and decoded.
+
+use std::sync::Arc;
+
+use tidegate_core::{Checkpoint, Records, TopicPartition};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::batch::{Incoming, OpenBatch};
+use crate::budget::{Budget, Held};
+use crate::delivery::{Delivered, Delivery, Shared, Undelivered};
+use crate::port::{Assignment, CheckpointLog, Epoch, Warehouse};
+
+/// What reaches a partition's loop.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// The next records.
+    Records {
+        /// The records.
+        records: Records,
+        /// What they hold of the budget.
+        held: Held,
+    },
+    /// No offset before `position` will come any more.
+    CaughtUp {
+        /// The next offset that will be read.
+        position: i64,
+    },
+}
+
+/// What the loop does next.
+enum Event {
+    Mail(Mail),
+    Delivered(Result<Delivered, Undelivered>),
+    /// The linger of the open batch is over, or a fault has been waited out.
+    Timer,
+    Stop,
+}
+
+/// The loop's state.
+pub(crate) struct Partition<L, W> {
+    shared: Arc<Shared<L, W>>,
+    budget: Budget,
+    source: TopicPartition,
+    epoch: Epoch,
+    open: OpenBatch,
+    incoming: Option<Incoming>,
+    in_flight: Option<JoinHandle<Result<Delivered, Undelivered>>>,
+    /// Delivered, and not said by a checkpoint yet.
+    unsaid: Option<i64>,
+    /// After a fault while decoding: when to try again.
+    blocked: Option<(Instant, Backoff)>,
+}
+
+impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
+    /// A loop that goes on where the assignment's checkpoint says.
+    pub(crate) fn new(shared: Arc<Shared<L, W>>, budget: Budget, assignment: &Assignment) -> Self {
+        let Checkpoint { offset, intent } = assignment.checkpoint;
+        let replay_end = intent.map(|(end, _)| end);
+        let open = OpenBatch::new(&shared.settings, &budget, &assignment.source, offset, replay_end);
+        let (source, epoch) = (assignment.source.clone(), assignment.epoch);
+        Self {
+            shared,
+            budget,
+            source,
+            epoch,
+            open,
+            incoming: None,
+            in_flight: None,
+            unsaid: None,
+            blocked: None,
+        }
+    }
+
+    /// Runs until it is stopped, fenced or halted.
+    pub(crate) async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<Mail>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), Undelivered> {
+        loop {
+            self.advance().await?;
+            match self.next_event(&mut mailbox, &mut stop).await {
+                Event::Mail(Mail::Records { records, held }) => {
+                    self.incoming = Some(Incoming { records, taken: 0, _held: held });
+                }
+                Event::Mail(Mail::CaughtUp { position }) => self.open.caught_up(position, Instant::now()),
+                Event::Delivered(delivered) => self.delivered(delivered?),
+                Event::Timer => {}
+                Event::Stop => return self.drain().await,
+            }
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Mail>,
+        stop: &mut oneshot::Receiver<()>,
+    ) -> Event {
+        let wants_mail = self.incoming.is_none() && !self.open.is_full();
+        let blocked_until = self.blocked.as_ref().map(|(until, _)| *until);
+        // A ripe batch that must wait for the one in flight needs no timer: its delivery is the event.
+        let linger = if self.in_flight.is_none() { self.open.deadline() } else { None };
+        let timer = [blocked_until, linger].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            _ = stop => Event::Stop,
+            delivered = joined(&mut self.in_flight) => Event::Delivered(delivered),
+            mail = mailbox.recv(), if wants_mail => mail.map_or(Event::Stop, Event::Mail),
+            () = at(timer) => Event::Timer,
+        }
+    }
+
+    /// Does everything that can be done without waiting for an event.
+    async fn advance(&mut self) -> Result<(), Undelivered> {
+        loop {
+            self.decode().await;
+            let ripe = self.open.is_ripe(Instant::now());
+            if !ripe || self.in_flight.is_some() {
+                break;
+            }
+            self.launch();
+        }
+        if let (Some(end), None) = (self.unsaid, &self.in_flight) {
+            self.delivery().commit(Checkpoint::settled(end)).await?;
+            self.said(end);
+        }
+        Ok(())
+    }
+
+    /// Moves arrived records into the open batch.
+    async fn decode(&mut self) {
+        let now = Instant::now();
+        if self.blocked.as_ref().is_some_and(|(until, _)| *until > now) {
+            return;
+        }
+        let Some(incoming) = &mut self.incoming else { return };
+        match self.open.take(incoming, &self.shared.tables, now).await {
+            Ok(()) => {
+                self.blocked = None;
+                if incoming.is_empty() {
+                    self.incoming = None;
+                }
+            }
+            Err(fault) => {
+                let (base, max) = self.shared.settings.retry_wait;
+                let mut backoff =
+                    self.blocked.take().map_or_else(|| Backoff::new(base, max), |(_, backoff)| backoff);
+                self.shared.metrics.retried(fault.kind);
+                self.shared.status.waiting(&self.source, &fault);
+                let wait = backoff.next_wait(fastrand::f64());
+                if backoff.attempts().is_power_of_two() {
+                    tracing::warn!(error = %fault, partition = %self.source, "plan rows: waiting");
+                }
+                self.blocked = Some((now + wait, backoff));
+            }
+        }
+    }
+
+    /// Closes the open batch and starts to deliver it. Its intent says what `unsaid` would.
+    fn launch(&mut self) {
+        let first = self.open.through();
+        let next = OpenBatch::new(&self.shared.settings, &self.budget, &self.source, first, None);
+        let batch = std::mem::replace(&mut self.open, next).close();
+        self.unsaid = None;
+        let (shared, source, epoch) = (Arc::clone(&self.shared), self.source.clone(), self.epoch);
+        self.in_flight = Some(tokio::spawn(async move {
+            Delivery { shared: &shared, source: &source, epoch }.deliver(batch).await
+        }));
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        self.in_flight = None;
+        if delivered.committed {
+            self.said(delivered.end);
+        } else {
+            self.unsaid = Some(delivered.end);
+        }
+    }
+
+    fn said(&mut self, end: i64) {
+        self.unsaid = None;
+        let lag = self.shared.status.settled(&self.source, end);
+        self.shared.metrics.lag(&self.source, lag);
+    }
+
+    /// Finishes the batch in flight if that takes no longer than the settings allow. What is open is
+    /// dropped: whoever owns the partition next reads it again.
+    async fn drain(mut self) -> Result<(), Undelivered> {
+        if let Some(mut in_flight) = self.in_flight.take() {
+            match tokio::time::timeout(self.shared.settings.drain_max, &mut in_flight).await {
+                Ok(joined) => {
+                    let delivered = flatten(joined)?;
+                    self.delivered(delivered);
+                }
+                Err(_) => in_flight.abort(),
+            }
+        }
+        if let Some(end) = self.unsaid {
+            let delivery = self.delivery();
+            let commit = delivery.commit(Checkpoint::settled(end));
+            if let Ok(committed) = tokio::time::timeout(self.shared.settings.drain_max, commit).await {
+                committed?;
+                self.said(end);
+            }
+        }
+        Ok(())
+    }
+
+    fn delivery(&self) -> Delivery<'_, L, W> {
+        Delivery { shared: &self.shared, source: &self.source, epoch: self.epoch }
+    }
+}
+
+impl<L, W> Drop for Partition<L, W> {
+    fn drop(&mut self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.abort();
+        }
+    }
+}
+
+async fn joined(
+    in_flight: &mut Option<JoinHandle<Result<Delivered, Undelivered>>>,
+) -> Result<Delivered, Undelivered> {
+    match in_flight {
+        Some(handle) => flatten(handle.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// A delivery that was aborted is one that the partition's owner no longer wants; a panic is a bug and
+/// goes on as one.
+fn flatten<T>(joined: Result<Result<T, Undelivered>, tokio::task::JoinError>) -> Result<T, Undelivered> {
+    match joined {
+        Ok(delivered) => delivered,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Undelivered::Fenced),
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

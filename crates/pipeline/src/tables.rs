@@ -1,0 +1,199 @@
+//! Plans by event: the table is described by the server, the schema found, the plan compiled, once, and
+//! again when the table changes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tidegate_codec::Plan;
+use tidegate_config::Resolved;
+use tidegate_core::{Fault, FaultKind, Reason, ReasonCode, Reject, Stage};
+use tidegate_native::Table;
+use tidegate_schema::JsonSchema;
+
+use crate::port::Warehouse;
+use crate::route;
+use crate::settings::ConnectorSettings;
+
+/// Finds the schema of an event by its name.
+#[derive(Clone)]
+pub struct EventSchemas {
+    find: Arc<dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync>,
+    required: bool,
+}
+
+impl EventSchemas {
+    /// Schemas found by `find`. With `required`, an event without one is a reject (`unknown_event`);
+    /// otherwise its table alone says what a row needs.
+    pub fn new(
+        find: impl Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync + 'static,
+        required: bool,
+    ) -> Self {
+        Self { find: Arc::new(find), required }
+    }
+
+    /// No schemas: tables alone say what a row needs.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(|_| None, false)
+    }
+}
+
+impl fmt::Debug for EventSchemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSchemas").field("required", &self.required).finish_non_exhaustive()
+    }
+}
+
+/// Says how a missing table is created: the `CREATE TABLE IF NOT EXISTS` for an event's schema.
+#[derive(Clone)]
+pub struct TableCreation {
+    ddl: Arc<dyn Fn(&Resolved, &JsonSchema) -> String + Send + Sync>,
+}
+
+impl TableCreation {
+    /// Tables are created by `ddl`, which must be harmless when repeated.
+    pub fn new(ddl: impl Fn(&Resolved, &JsonSchema) -> String + Send + Sync + 'static) -> Self {
+        Self { ddl: Arc::new(ddl) }
+    }
+}
+
+impl fmt::Debug for TableCreation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableCreation").finish_non_exhaustive()
+    }
+}
+
+/// A compiled plan with the table it is for.
+#[derive(Debug)]
+pub(crate) struct TablePlan {
+    pub(crate) event: String,
+    pub(crate) table: Table,
+    pub(crate) plan: Plan,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone)]
+pub(crate) enum NoPlan {
+    /// The record's event belongs to no table.
+    Reject(Box<Reject>),
+    /// The server cannot say, or the table that must exist does not.
+    Fault(Fault),
+}
+
+/// The plans of one connector.
+#[derive(Debug)]
+pub(crate) struct Tables<W> {
+    warehouse: Arc<W>,
+    settings: Arc<ConnectorSettings>,
+    schemas: EventSchemas,
+    creation: Option<TableCreation>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    plan: Result<Arc<TablePlan>, Box<Reject>>,
+    described_at: Instant,
+}
+
+/// Event names come from records: a hostile stream may invent as many as it likes.
+const KNOWN_EVENTS_MAX: usize = 10_000;
+
+impl<W: Warehouse> Tables<W> {
+    pub(crate) fn new(
+        warehouse: Arc<W>,
+        settings: Arc<ConnectorSettings>,
+        schemas: EventSchemas,
+        creation: Option<TableCreation>,
+    ) -> Self {
+        Self { warehouse, settings, schemas, creation, known: Mutex::default() }
+    }
+
+    /// The plan for a record's event.
+    pub(crate) async fn plan(&self, resolved: &Resolved) -> Result<Arc<TablePlan>, NoPlan> {
+        let known = self.known().get(&resolved.event).cloned();
+        match &known {
+            Some(known) if known.described_at.elapsed() < self.settings.describe_every => {
+                return known.plan.clone().map_err(NoPlan::Reject);
+            }
+            Some(_) | None => {}
+        }
+        let seen = known.is_some_and(|known| known.plan.is_ok());
+        let plan = match self.compile(resolved, seen).await {
+            Ok(plan) => Ok(plan),
+            Err(NoPlan::Reject(reject)) => Err(reject),
+            Err(NoPlan::Fault(fault)) => return Err(NoPlan::Fault(fault)),
+        };
+        let mut known = self.known();
+        if known.len() >= KNOWN_EVENTS_MAX {
+            known.retain(|_, known| known.plan.is_ok());
+        }
+        known.insert(resolved.event.clone(), Known { plan: plan.clone(), described_at: Instant::now() });
+        drop(known);
+        plan.map_err(NoPlan::Reject)
+    }
+
+    /// The plan for an event whose table has changed under the plan that it had.
+    pub(crate) async fn plan_again(&self, stale: &TablePlan) -> Result<Arc<TablePlan>, NoPlan> {
+        let resolved = Resolved { event: stale.event.clone(), table: stale.table.name.clone() };
+        let plan = self.compile(&resolved, true).await?;
+        let known = Known { plan: Ok(Arc::clone(&plan)), described_at: Instant::now() };
+        self.known().insert(resolved.event, known);
+        Ok(plan)
+    }
+
+    async fn compile(&self, resolved: &Resolved, seen: bool) -> Result<Arc<TablePlan>, NoPlan> {
+        let schema = (self.schemas.find)(&resolved.event);
+        if schema.is_none() && self.schemas.required {
+            return Err(NoPlan::Reject(unknown(resolved, "an event that has a schema")));
+        }
+        let table = match self.describe_or_create(resolved, schema.as_deref()).await {
+            Ok(table) => table,
+            Err(fault) => {
+                let expected =
+                    seen || schema.is_some() || route::names(&self.settings.route, &resolved.event);
+                let missing = fault.kind == FaultKind::Missing;
+                return Err(if missing && !expected {
+                    NoPlan::Reject(unknown(resolved, "an event that has a table"))
+                } else {
+                    NoPlan::Fault(fault)
+                });
+            }
+        };
+        let plan = Plan::compile(&table, schema.as_deref(), &self.settings.plan).map_err(|error| {
+            let message = format!("plan rows for table `{}`: {error}", table.name);
+            NoPlan::Fault(Fault::new(FaultKind::Missing, message))
+        })?;
+        Ok(Arc::new(TablePlan { event: resolved.event.clone(), table, plan }))
+    }
+
+    async fn describe_or_create(
+        &self,
+        resolved: &Resolved,
+        schema: Option<&JsonSchema>,
+    ) -> Result<Table, Fault> {
+        let database = &self.settings.database;
+        let missing = match self.warehouse.describe(database, &resolved.table).await {
+            Err(fault) if fault.kind == FaultKind::Missing => fault,
+            described => return described,
+        };
+        let (Some(creation), Some(schema)) = (&self.creation, schema) else { return Err(missing) };
+        self.warehouse.create(&(creation.ddl)(resolved, schema)).await?;
+        tracing::info!(table = resolved.table, event = resolved.event, "table created from its schema");
+        self.warehouse.describe(database, &resolved.table).await
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown(resolved: &Resolved, expected: &str) -> Box<Reject> {
+    let reason = Reason::new(ReasonCode::UnknownEvent, expected, &format!("`{}`", resolved.event));
+    let mut reject = Reject::new(Stage::Resolve, reason);
+    reject.event = Some(resolved.event.clone());
+    reject.table = Some(resolved.table.clone());
+    Box::new(reject)
+}

@@ -1,0 +1,156 @@
+//! A warehouse with tables that deduplicate by token, refuse poison and fail on request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_core::{Fault, FaultKind, InsertToken};
+use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value, read_block};
+use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
+
+use crate::crash::Crash;
+
+/// A row: its values by column name.
+pub type FakeRow = BTreeMap<String, Value>;
+
+#[derive(Debug)]
+struct FakeTable {
+    table: Table,
+    rows: Vec<FakeRow>,
+    tokens: VecDeque<String>,
+    n_inserts: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: BTreeMap<String, FakeTable>,
+    faults: VecDeque<Fault>,
+    poison: Vec<Value>,
+}
+
+/// A ClickHouse that keeps rows in memory. Clones share it; each may belong to another process.
+#[derive(Debug, Clone)]
+pub struct FakeWarehouse {
+    state: Arc<Mutex<State>>,
+    crash: Crash,
+}
+
+/// How many tokens a table remembers.
+const TOKENS_MAX: usize = 1000;
+
+impl Default for FakeWarehouse {
+    fn default() -> Self {
+        Self { state: Arc::default(), crash: Crash::never() }
+    }
+}
+
+impl FakeWarehouse {
+    /// The same warehouse, as a process sees it that dies at `crash`.
+    #[must_use]
+    pub fn seen_by(&self, crash: Crash) -> Self {
+        Self { state: Arc::clone(&self.state), crash }
+    }
+
+    /// Creates or replaces a table in database `db`; columns are names with types.
+    ///
+    /// # Panics
+    /// If a type is not one of ClickHouse's.
+    pub fn create_table(&self, name: &str, columns: &[(&str, &str)]) {
+        let columns = columns.iter().map(|(name, ty)| TableColumn {
+            name: (*name).to_owned(),
+            ty: Type::parse(ty).expect("a test names real types"),
+            default: ColumnDefault::None,
+        });
+        let table = Table { database: "db".to_owned(), name: name.to_owned(), columns: columns.collect() };
+        let fake = FakeTable { table, rows: Vec::new(), tokens: VecDeque::new(), n_inserts: 0 };
+        self.lock().tables.insert(name.to_owned(), fake);
+    }
+
+    /// Drops a table with its rows.
+    pub fn drop_table(&self, name: &str) {
+        self.lock().tables.remove(name);
+    }
+
+    /// The next inserts fail with these faults, and apply nothing.
+    pub fn fail_inserts(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.lock().faults.extend(faults);
+    }
+
+    /// A block is refused while one of its rows holds this value.
+    pub fn refuse(&self, poison: Value) {
+        self.lock().poison.push(poison);
+    }
+
+    /// A table's rows, in the order in which they arrived.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> Vec<FakeRow> {
+        self.lock().tables.get(table).map(|table| table.rows.clone()).unwrap_or_default()
+    }
+
+    /// How many inserts a table has seen, refused and repeated ones included.
+    #[must_use]
+    pub fn n_inserts(&self, table: &str) -> usize {
+        self.lock().tables.get(table).map_or(0, |table| table.n_inserts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(
+        &self,
+        name: &str,
+        block: EncodedBlock<'_>,
+        token: Option<&InsertToken>,
+    ) -> Result<(), InsertError> {
+        let mut state = self.lock();
+        if let Some(fault) = state.faults.pop_front() {
+            return Err(InsertError::Fault(fault));
+        }
+        let State { tables, poison, .. } = &mut *state;
+        let Some(table) = tables.get_mut(name) else { return Err(InsertError::Fault(missing(name))) };
+        table.n_inserts += 1;
+        let rows = rows_of(block);
+        if rows.iter().flat_map(BTreeMap::values).any(|value| poison.contains(value)) {
+            let message = "constraint `no_poison` is violated".to_owned();
+            return Err(InsertError::Refused { code: 469, message });
+        }
+        if let Some(token) = token {
+            if table.tokens.iter().any(|known| known == token.as_str()) {
+                return Ok(());
+            }
+            table.tokens.push_back(token.as_str().to_owned());
+            if table.tokens.len() > TOKENS_MAX {
+                table.tokens.pop_front();
+            }
+        }
+        table.rows.extend(rows);
+        Ok(())
+    }
+}
+
+impl Warehouse for FakeWarehouse {
+    async fn describe(&self, _database: &str, table: &str) -> Result<Table, Fault> {
+        self.lock().tables.get(table).map(|fake| fake.table.clone()).ok_or_else(|| missing(table))
+    }
+
+    async fn create(&self, ddl: &str) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Denied, format!("the fake warehouse runs no DDL: {ddl}")))
+    }
+
+    async fn insert(
+        &self,
+        table: &Table,
+        block: EncodedBlock<'_>,
+        token: Option<&InsertToken>,
+    ) -> Result<(), InsertError> {
+        self.crash.effect(|| self.apply(&table.name, block, token)).await
+    }
+}
+
+fn missing(table: &str) -> Fault {
+    Fault {
+        kind: FaultKind::Missing,
+        code: Some(60),
+        message: format!("table `db`.`{table}` does not exist"),
+    }
+}
