@@ -6,6 +6,7 @@
 
 mod dynamic;
 mod fixed;
+mod json;
 mod layout;
 mod low_cardinality;
 mod nested;
@@ -14,6 +15,7 @@ mod variant;
 
 pub use dynamic::{DynamicColumn, SlotError};
 pub use fixed::DefaultedColumn;
+pub use json::JsonColumn;
 pub use low_cardinality::LowCardinalityColumn;
 pub use nested::{ArrayColumn, MapColumn, NullableColumn, TupleColumn};
 pub use string::{FixedStringColumn, StringColumn, WrongWidth};
@@ -88,7 +90,7 @@ pub enum Column {
     /// `FixedString`.
     FixedString(FixedStringColumn),
     /// `JSON`: each value is the text of a JSON object, which the pusher has checked.
-    Json(StringColumn),
+    Json(JsonColumn),
     /// `Nothing`: the number of rows.
     Nothing(usize),
     /// `Nullable`.
@@ -157,57 +159,58 @@ impl Column {
             Type::IPv6 => Self::IPv6(Vec::new()),
             Type::String => Self::String(StringColumn::new()),
             Type::FixedString(width) => Self::FixedString(FixedStringColumn::new(*width)),
-            Type::Json(_) => Self::Json(StringColumn::new()),
+            Type::Json(_) => Self::Json(JsonColumn::new()),
             Type::Nothing => Self::Nothing(0),
             Type::Dynamic { .. } => Self::Dynamic(Box::default()),
             Type::Other(text) => return Err(ColumnError::Unsupported { ty: text.clone() }),
-            Type::Nullable(_)
-            | Type::LowCardinality(_)
-            | Type::Array(_)
-            | Type::Map(..)
-            | Type::Tuple(_)
-            | Type::Nested(_)
-            | Type::Variant(_)
-            | Type::SimpleAggregateFunction { .. }
-            | Type::Alias { .. } => Self::for_compound(ty)?,
-        })
-    }
-
-    fn for_compound(ty: &Type) -> Result<Self, ColumnError> {
-        let impossible = || ColumnError::Impossible { ty: ty.to_string() };
-        let tuple = |columns: Result<Vec<Self>, ColumnError>| Ok(Self::Tuple(TupleColumn::new(columns?)));
-        Ok(match ty {
-            Type::Nullable(ty) => {
-                let values = Self::for_type(ty)?;
-                if !values.fits_in_nullable() {
-                    return Err(impossible());
-                }
-                Self::Nullable(Box::new(NullableColumn::new(values)))
-            }
-            Type::LowCardinality(ty) => {
-                let (ty, nullable) = match ty.as_ref() {
-                    Type::Nullable(ty) => (ty, true),
-                    _ => (ty, false),
-                };
-                let dictionary = LowCardinalityColumn::new(Self::for_type(ty)?, nullable);
-                Self::LowCardinality(Box::new(dictionary.ok_or_else(impossible)?))
-            }
-            Type::Array(ty) => Self::Array(Box::new(ArrayColumn::new(Self::for_type(ty)?))),
+            Type::Nullable(values) => Self::nullable(values)?,
+            Type::LowCardinality(values) => Self::low_cardinality(values)?,
+            Type::Array(elements) => Self::array(Self::for_type(elements)?),
             Type::Map(key, value) => {
                 Self::Map(Box::new(MapColumn::new(Self::for_type(key)?, Self::for_type(value)?)))
             }
-            Type::Tuple(elements) => tuple(elements.iter().map(|e| Self::for_type(&e.ty)).collect())?,
-            Type::Nested(parts) => {
-                let elements = tuple(parts.iter().map(|(_, ty)| Self::for_type(ty)).collect())?;
-                Self::Array(Box::new(ArrayColumn::new(elements)))
-            }
-            Type::Variant(types) => {
-                let columns: Result<Vec<Self>, ColumnError> = types.iter().map(Self::for_type).collect();
-                Self::Variant(VariantColumn::new(columns?).ok_or_else(impossible)?)
-            }
+            Type::Tuple(elements) => Self::tuple(elements.iter().map(|element| &element.ty))?,
+            Type::Nested(parts) => Self::array(Self::tuple(parts.iter().map(|(_, ty)| ty))?),
+            Type::Variant(alternatives) => Self::variant(alternatives)?,
             Type::SimpleAggregateFunction { ty, .. } | Type::Alias { ty, .. } => Self::for_type(ty)?,
-            _ => return Err(impossible()),
         })
+    }
+
+    fn array(elements: Self) -> Self {
+        Self::Array(Box::new(ArrayColumn::new(elements)))
+    }
+
+    fn tuple<'a>(elements: impl Iterator<Item = &'a Type>) -> Result<Self, ColumnError> {
+        let columns = elements.map(Self::for_type).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::Tuple(TupleColumn::new(columns)))
+    }
+
+    fn nullable(ty: &Type) -> Result<Self, ColumnError> {
+        let values = Self::for_type(ty)?;
+        if !values.fits_in_nullable() {
+            return Err(ColumnError::Impossible { ty: format!("Nullable({ty})") });
+        }
+        Ok(Self::Nullable(Box::new(NullableColumn::new(values))))
+    }
+
+    fn low_cardinality(ty: &Type) -> Result<Self, ColumnError> {
+        let (values, nullable) = match ty {
+            Type::Nullable(values) => (values.as_ref(), true),
+            values => (values, false),
+        };
+        if let Type::FixedString(LowCardinalityColumn::WIDTH_MAX..) = values {
+            return Err(ColumnError::Unsupported { ty: format!("LowCardinality({ty})") });
+        }
+        match LowCardinalityColumn::new(Self::for_type(values)?, nullable) {
+            Some(column) => Ok(Self::LowCardinality(Box::new(column))),
+            None => Err(ColumnError::Impossible { ty: format!("LowCardinality({ty})") }),
+        }
+    }
+
+    fn variant(alternatives: &[Type]) -> Result<Self, ColumnError> {
+        let columns = alternatives.iter().map(Self::for_type).collect::<Result<Vec<_>, _>>()?;
+        let impossible = || ColumnError::Impossible { ty: Type::Variant(alternatives.to_vec()).to_string() };
+        VariantColumn::new(columns).map(Self::Variant).ok_or_else(impossible)
     }
 
     fn fits_in_nullable(&self) -> bool {

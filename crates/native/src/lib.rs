@@ -9,16 +9,20 @@ compile_error!("only little-endian machines are supported");
 
 mod column;
 mod parse;
+mod read;
 mod table;
 mod types;
+mod value;
 mod varint;
 mod write;
 
 pub use column::{
     ArrayColumn, Column, ColumnError, DATE32_DEFAULT, DefaultedColumn, DynamicColumn, FixedStringColumn,
-    LowCardinalityColumn, MapColumn, NULL_DISCRIMINATOR, NullableColumn, SlotError, StringColumn,
+    JsonColumn, LowCardinalityColumn, MapColumn, NULL_DISCRIMINATOR, NullableColumn, SlotError, StringColumn,
     TupleColumn, VariantColumn, WrongWidth,
 };
+pub use read::{Block, ReadColumn, ReadError, ReadProblem, read_block, read_blocks};
 pub use table::{ColumnDefault, Table, TableColumn};
 pub use types::{DEPTH_MAX, JsonType, TupleElement, Type, TypeError};
+pub use value::Value;
 pub use write::{BlockColumn, WriteError, write_block};

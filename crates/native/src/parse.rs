@@ -186,16 +186,11 @@ impl<'a> Parser<'a> {
                 _ => return Err(self.expected("a parameter of JSON")),
             }
         } else if !quoted && path.eq_ignore_ascii_case("SKIP") {
-            let start = self.position;
             let skipped = self.path()?;
             if skipped.eq_ignore_ascii_case("REGEXP") && self.peek() == Some(b'\'') {
                 json.skip_regexps.push(self.quoted(b'\'', "a quoted pattern")?);
-            } else if matches!(self.peek(), Some(b',' | b')')) {
-                json.skip_paths.push(skipped);
             } else {
-                // A path that is called `skip`, with the type that follows it.
-                self.position = start;
-                json.paths.push((path, self.ty()?));
+                json.skip_paths.push(skipped);
             }
         } else {
             json.paths.push((path, self.ty()?));

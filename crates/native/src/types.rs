@@ -215,9 +215,10 @@ impl Type {
     #[must_use]
     pub fn accepts_null(&self) -> bool {
         match self.stored() {
-            Self::Nullable(_) | Self::Variant(_) | Self::Dynamic { .. } | Self::Nothing => true,
             Self::LowCardinality(ty) => ty.accepts_null(),
-            _ => false,
+            stored => {
+                matches!(stored, Self::Nullable(_) | Self::Variant(_) | Self::Dynamic { .. } | Self::Nothing)
+            }
         }
     }
 
@@ -238,9 +239,6 @@ impl std::str::FromStr for Type {
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = self.plain_name() {
-            return f.write_str(name);
-        }
         match self {
             Self::Decimal { precision, scale } => write!(f, "Decimal({precision}, {scale})"),
             Self::FixedString(width) => write!(f, "FixedString({width})"),
@@ -271,14 +269,38 @@ impl fmt::Display for Type {
             }
             Self::Alias { name, .. } => f.write_str(name),
             Self::Other(text) => f.write_str(text),
-            _ => Ok(()),
+            Self::Bool
+            | Self::Int8
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::Int128
+            | Self::Int256
+            | Self::UInt8
+            | Self::UInt16
+            | Self::UInt32
+            | Self::UInt64
+            | Self::UInt128
+            | Self::UInt256
+            | Self::Float32
+            | Self::Float64
+            | Self::BFloat16
+            | Self::String
+            | Self::Uuid
+            | Self::IPv4
+            | Self::IPv6
+            | Self::Date
+            | Self::Date32
+            | Self::DateTime { timezone: None }
+            | Self::Time
+            | Self::Dynamic { max_types: None }
+            | Self::Nothing => f.write_str(self.plain_name().unwrap_or_default()),
         }
     }
 }
 
 impl Type {
-    /// The name of a type that has no brackets.
-    pub(crate) fn plain_name(&self) -> Option<&'static str> {
+    fn plain_name(&self) -> Option<&'static str> {
         PLAIN.iter().find(|(_, ty)| ty == self).map(|(name, _)| *name)
     }
 
@@ -288,7 +310,7 @@ impl Type {
     }
 }
 
-static PLAIN: [(&str, Type); 28] = [
+static PLAIN: [(&str, Type); 26] = [
     ("Bool", Type::Bool),
     ("Int8", Type::Int8),
     ("Int16", Type::Int16),
@@ -315,8 +337,6 @@ static PLAIN: [(&str, Type); 28] = [
     ("Time", Type::Time),
     ("Dynamic", Type::Dynamic { max_types: None }),
     ("Nothing", Type::Nothing),
-    ("Tuple()", Type::Tuple(Vec::new())),
-    ("Variant()", Type::Variant(Vec::new())),
 ];
 
 fn write_list<T>(
@@ -366,7 +386,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// An identifier as the server prints it: in back quotes unless it is a plain word.
-pub(crate) struct Identifier<'a>(pub(crate) &'a str);
+struct Identifier<'a>(&'a str);
 
 impl fmt::Display for Identifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -374,19 +394,27 @@ impl fmt::Display for Identifier<'_> {
     }
 }
 
-/// A path of a JSON type: identifiers with dots between them.
+/// A path of a JSON type as the server prints it: in back quotes if it has a dot.
 struct Path<'a>(&'a str);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.split('.').all(plain_word) { f.write_str(self.0) } else { write_escaped(f, self.0, '`') }
+        if self.0.eq_ignore_ascii_case("skip") {
+            return write_escaped(f, self.0, '`');
+        }
+        Identifier(self.0).fmt(f)
     }
 }
+
+/// Words that the server quotes although they are plain.
+const QUOTED_WORDS: [&str; 7] = ["all", "distinct", "from", "null", "select", "table", "values"];
 
 fn plain_word(word: &str) -> bool {
     let mut bytes = word.bytes();
     let first = bytes.next().is_some_and(|b| b == b'_' || b.is_ascii_alphabetic());
-    first && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric())
+    first
+        && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric())
+        && !QUOTED_WORDS.iter().any(|quoted| quoted.eq_ignore_ascii_case(word))
 }
 
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, quote: char) -> fmt::Result {

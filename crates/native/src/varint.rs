@@ -17,3 +17,21 @@ pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     write(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
+
+/// The number at the start of `bytes` and how many bytes it takes; `None` if it is cut short or does
+/// not fit 64 bits.
+pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    for (index, byte) in bytes.iter().take(LENGTH_MAX).enumerate() {
+        let part = u64::from(byte & 0x7F);
+        let shift = 7 * index as u32;
+        if part << shift >> shift != part {
+            return None;
+        }
+        value |= part << shift;
+        if *byte < 0x80 {
+            return Some((value, index + 1));
+        }
+    }
+    None
+}

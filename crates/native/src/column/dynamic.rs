@@ -7,10 +7,6 @@ use super::{Column, ColumnError, Layout};
 use crate::types::Type;
 use crate::varint;
 
-/// The flattened serialization: the list of types, a type's number for each row, then each type's
-/// values.
-const VERSION_FLATTENED: u64 = 3;
-
 /// The row is `NULL`.
 const NULL_SLOT: u32 = u32::MAX;
 
@@ -29,7 +25,7 @@ pub enum SlotError {
 }
 
 /// `Dynamic` rows.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct DynamicColumn {
     /// Each type that a value has had.
     slots: Vec<Slot>,
@@ -39,7 +35,7 @@ pub struct DynamicColumn {
     rows: Vec<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct Slot {
     name: String,
     ty: Type,
@@ -49,6 +45,10 @@ struct Slot {
 }
 
 impl DynamicColumn {
+    /// The flattened serialization: the list of types, a type's number for each row, then each type's
+    /// values.
+    pub(crate) const VERSION_FLATTENED: u64 = 3;
+
     /// The most types that one block's column may have.
     pub const TYPES_MAX: usize = 1000;
 
@@ -112,8 +112,43 @@ impl DynamicColumn {
         Some((&slot.ty, &slot.column, earlier))
     }
 
+    pub(crate) fn n_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The bytes that a type's number takes in Native, where there are `n_types`; `NULL` has the number
+    /// after the last.
+    pub(crate) const fn number_width(n_types: usize) -> usize {
+        if n_types <= 0xFF { 1 } else { 2 }
+    }
+
+    /// Adds rows by their slots, whose values are still to come; the number after the last slot is
+    /// `NULL`. Gives how many values each slot gets; `None` if there is a number of no slot.
+    pub(crate) fn extend_rows(&mut self, numbers: &[u32]) -> Option<Vec<usize>> {
+        let null = self.slots.len();
+        let mut lengths = vec![0; null];
+        for number in numbers.iter().filter(|number| **number as usize != null) {
+            *lengths.get_mut(*number as usize)? += 1;
+        }
+        let slots = numbers.iter().map(|number| if *number as usize == null { NULL_SLOT } else { *number });
+        self.rows.extend(slots);
+        self.slots.iter_mut().zip(&lengths).for_each(|(slot, more)| slot.length += more);
+        Some(lengths)
+    }
+
     fn used(&self) -> impl Iterator<Item = (u32, &Slot)> {
         self.slots.iter().enumerate().filter(|(_, slot)| slot.length > 0).map(|(n, slot)| (n as u32, slot))
+    }
+}
+
+/// Equal rows, with equal types: the order of the slots does not matter.
+impl PartialEq for DynamicColumn {
+    fn eq(&self, other: &Self) -> bool {
+        let value = |column: &Self, row: usize| {
+            column.place(row).map(|(ty, values, place)| (ty.clone(), values.value(place)))
+        };
+        self.rows.len() == other.rows.len()
+            && (0..self.rows.len()).all(|row| value(self, row) == value(other, row))
     }
 }
 
@@ -157,7 +192,7 @@ impl Layout for DynamicColumn {
     }
 
     fn write_prefix(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&VERSION_FLATTENED.to_le_bytes());
+        out.extend_from_slice(&Self::VERSION_FLATTENED.to_le_bytes());
         varint::write(out, self.used().count() as u64);
         for (_, slot) in self.used() {
             varint::write_str(out, &slot.name);
@@ -174,8 +209,8 @@ impl Layout for DynamicColumn {
         }
         let null = self.used().count() as u32;
         let number = |slot: &u32| numbers.get(*slot as usize).copied().unwrap_or(null);
-        match null {
-            0..=0xFF => out.extend(self.rows.iter().map(|slot| number(slot) as u8)),
+        match Self::number_width(null as usize) {
+            1 => out.extend(self.rows.iter().map(|slot| number(slot) as u8)),
             _ => out.extend(self.rows.iter().flat_map(|slot| (number(slot) as u16).to_le_bytes())),
         }
         for (_, slot) in self.used() {

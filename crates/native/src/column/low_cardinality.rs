@@ -33,6 +33,10 @@ pub struct LowCardinalityColumn {
 }
 
 impl LowCardinalityColumn {
+    /// The width from which on a `FixedString` gets no dictionary here: its zero value is kept for
+    /// each column, even for one without rows.
+    pub const WIDTH_MAX: usize = 1025;
+
     /// An empty column; `None` if `values` is of a layout that a dictionary cannot have.
     #[must_use]
     pub fn new(values: Column, nullable: bool) -> Option<Self> {
@@ -127,6 +131,27 @@ impl LowCardinalityColumn {
             Some(place) => Some(entry(&self.dictionary, *place)),
             None => None,
         }
+    }
+
+    /// A column of the dictionary's layout, without the server's own entries.
+    pub(crate) fn empty_dictionary(&self) -> Column {
+        let mut dictionary = self.dictionary.clone();
+        dictionary.clear();
+        dictionary
+    }
+
+    /// Adds rows by their places in another dictionary, whose place 0 is `NULL` if the type has it.
+    /// `None` if there is a key beyond its end.
+    pub(crate) fn extend_rows(&mut self, dictionary: &Column, keys: &[u64]) -> Option<()> {
+        for key in keys {
+            if *key == 0 && self.nullable {
+                self.keys.push(0);
+                continue;
+            }
+            let value = dictionary.layout().row_bytes(usize::try_from(*key).ok()?)?;
+            self.push(value);
+        }
+        Some(())
     }
 
     /// How many places at the dictionary's start are the server's own.

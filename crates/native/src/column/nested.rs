@@ -39,8 +39,8 @@ impl NullableColumn {
         &self.nulls
     }
 
-    pub(crate) fn from_parts(nulls: Vec<u8>, values: Column) -> Self {
-        Self { nulls, values }
+    pub(crate) fn extend_nulls(&mut self, nulls: &[u8]) {
+        self.nulls.extend_from_slice(nulls);
     }
 }
 
@@ -113,8 +113,8 @@ impl ArrayColumn {
         range(&self.ends, row)
     }
 
-    pub(crate) fn from_parts(ends: Vec<u64>, elements: Column) -> Self {
-        Self { ends, elements }
+    pub(crate) fn extend_ends(&mut self, ends: &[u64]) {
+        self.ends.extend_from_slice(ends);
     }
 }
 
@@ -184,8 +184,8 @@ impl MapColumn {
         range(&self.ends, row)
     }
 
-    pub(crate) fn from_parts(ends: Vec<u64>, keys: Column, values: Column) -> Self {
-        Self { ends, keys, values }
+    pub(crate) fn extend_ends(&mut self, ends: &[u64]) {
+        self.ends.extend_from_slice(ends);
     }
 }
 
@@ -252,8 +252,8 @@ impl TupleColumn {
         self.rows += 1;
     }
 
-    pub(crate) fn from_parts(rows: usize, columns: Vec<Column>) -> Self {
-        Self { rows, columns }
+    pub(crate) fn extend_rows(&mut self, rows: usize) {
+        self.rows += rows;
     }
 }
 

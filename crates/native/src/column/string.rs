@@ -150,6 +150,11 @@ impl FixedStringColumn {
         Ok(())
     }
 
+    /// Adds rows that lie one after the other.
+    pub(crate) fn extend(&mut self, rows: &[u8]) {
+        self.bytes.extend_from_slice(rows);
+    }
+
     /// The bytes of a row, padding included.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&[u8]> {

@@ -64,16 +64,26 @@ impl VariantColumn {
 
     /// The alternative of a row and the row's place in the alternative's column; `None` for `NULL`.
     #[must_use]
-    pub fn place(&self, row: usize) -> Option<(&Column, usize)> {
-        let alternative = *self.discriminators.get(row)?;
-        let column = self.columns.get(usize::from(alternative))?;
+    pub fn place(&self, row: usize) -> Option<(u8, usize)> {
+        let alternative = *self.discriminators.get(row).filter(|found| **found != NULL_DISCRIMINATOR)?;
         let earlier = self.discriminators[..row].iter().filter(|other| **other == alternative);
-        Some((column, earlier.count()))
+        Some((alternative, earlier.count()))
     }
 
-    pub(crate) fn from_parts(discriminators: Vec<u8>, columns: Vec<Column>) -> Self {
-        let lengths = columns.iter().map(Column::len).collect();
-        Self { discriminators, columns, lengths }
+    pub(crate) fn columns_mut(&mut self) -> &mut [Column] {
+        &mut self.columns
+    }
+
+    /// Adds rows whose values are still to come. Gives how many each column gets; `None` if there is
+    /// a discriminator of no column.
+    pub(crate) fn extend_rows(&mut self, discriminators: &[u8]) -> Option<Vec<usize>> {
+        let mut lengths = vec![0; self.columns.len()];
+        for discriminator in discriminators.iter().filter(|found| **found != NULL_DISCRIMINATOR) {
+            *lengths.get_mut(usize::from(*discriminator))? += 1;
+        }
+        self.discriminators.extend_from_slice(discriminators);
+        self.lengths.iter_mut().zip(&lengths).for_each(|(length, more)| *length += more);
+        Some(lengths)
     }
 }
 

@@ -1,0 +1,105 @@
+//! What holds for every type, column and block.
+
+#[path = "support/random.rs"]
+mod random;
+
+use proptest::prelude::*;
+use random::{Random, any_type, odd_type, push, push_part};
+use tidegate_native::{BlockColumn, Column, Type, read_block, write_block};
+
+fn filled(ty: &Type, rows: usize, seed: u64) -> Column {
+    let mut column = Column::for_type(ty).unwrap();
+    let mut random = Random(seed);
+    (0..rows).for_each(|_| push(&mut column, &mut random));
+    column
+}
+
+fn block(ty: &Type, column: &Column) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let columns = [BlockColumn { name: "c", ty: &ty.to_string(), column }];
+    write_block(&columns, column.len(), &mut bytes).unwrap();
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_printed_type_parses_to_itself(seed: u64) {
+        let ty = odd_type(&mut Random(seed));
+        prop_assert_eq!(Type::parse(&ty.to_string()), Ok(ty));
+    }
+
+    #[test]
+    fn no_text_makes_the_type_parser_panic(text in ".{0,40}", seed: u64, cut in 0usize..200) {
+        let _ = Type::parse(&text);
+        let real: String = odd_type(&mut Random(seed)).to_string().chars().take(cut).collect();
+        let _ = Type::parse(&(real + &text));
+    }
+
+    #[test]
+    fn a_truncated_column_equals_one_built_afresh(seed: u64, kept in 0usize..6, more in 0usize..6) {
+        let ty = any_type(&mut Random(seed), 3);
+        let mut column = filled(&ty, kept, seed);
+        let mut random = Random(!seed);
+        (0..more).for_each(|_| push(&mut column, &mut random));
+        push_part(&mut column, &mut random);
+        column.truncate(kept);
+        prop_assert_eq!(column.len(), kept);
+        prop_assert_eq!(&column, &filled(&ty, kept, seed));
+        // What comes afterwards finds the column as if nothing had been taken back.
+        let mut afresh = filled(&ty, kept, seed);
+        (push(&mut column, &mut Random(7)), push(&mut afresh, &mut Random(7)));
+        prop_assert_eq!(&column, &afresh);
+        prop_assert_eq!(read_block(&block(&ty, &column)).unwrap().0.columns[0].column.clone(), afresh);
+    }
+
+    #[test]
+    fn a_cleared_column_writes_the_bytes_of_a_fresh_one(seed: u64, rows in 0usize..6) {
+        let ty = any_type(&mut Random(seed), 3);
+        let mut column = filled(&ty, 5, !seed);
+        column.clear();
+        let mut random = Random(seed);
+        (0..rows).for_each(|_| push(&mut column, &mut random));
+        prop_assert_eq!(block(&ty, &column), block(&ty, &filled(&ty, rows, seed)));
+    }
+
+    #[test]
+    fn a_written_block_reads_back_equal(seed: u64, rows in 0usize..20) {
+        let ty = any_type(&mut Random(seed), 3);
+        let column = filled(&ty, rows, seed);
+        let bytes = block(&ty, &column);
+        let (read, length) = read_block(&bytes).unwrap();
+        prop_assert_eq!(length, bytes.len());
+        prop_assert_eq!(read.rows, rows);
+        prop_assert_eq!(&read.columns[0].ty, &ty);
+        prop_assert_eq!(&read.columns[0].column, &column);
+        prop_assert_eq!((0..=rows).map(|row| read.columns[0].column.value(row)).collect::<Vec<_>>(),
+            (0..=rows).map(|row| column.value(row)).collect::<Vec<_>>());
+        prop_assert!(column.value(rows).is_none());
+    }
+
+    #[test]
+    fn a_block_that_is_cut_or_spoilt_is_refused_or_read_and_never_panics(
+        seed: u64, rows in 1usize..6, at: prop::sample::Index, byte: u8,
+    ) {
+        let ty = any_type(&mut Random(seed), 3);
+        let mut bytes = block(&ty, &filled(&ty, rows, seed));
+        let at = at.index(bytes.len());
+        prop_assert!(read_block(&bytes[..at]).is_err());
+        bytes[at] = byte;
+        let _ = read_block(&bytes);
+    }
+
+    #[test]
+    fn a_default_is_a_row(seed: u64) {
+        let ty = any_type(&mut Random(seed), 3);
+        let mut column = Column::for_type(&ty).unwrap();
+        column.push_default();
+        prop_assert_eq!(column.len(), 1);
+        prop_assert_eq!(column.push_null(), ty.accepts_null());
+        prop_assert_eq!(column.len(), 1 + usize::from(ty.accepts_null()));
+        let bytes = block(&ty, &column);
+        prop_assert_eq!(&read_block(&bytes).unwrap().0.columns[0].column, &column);
+    }
+}
