@@ -270,7 +270,12 @@ impl<T: Shape> Shape for Option<T> {
 impl<T: Shape> Shape for Vec<T> {
     fn read(node: &Node, cx: &mut Reading<'_>) -> Option<Self> {
         let NodeKind::List(items) = &node.kind else {
-            cx.wrong_type(node, "a list");
+            let hint = match node.kind {
+                NodeKind::Text(_) => Some("put it in brackets: `[..]`".to_owned()),
+                NodeKind::Nothing | NodeKind::List(_) | NodeKind::Map(_) => None,
+            };
+            let message = format!("expected a list, found {}", node.kind_name());
+            cx.report(Mistake::WrongType, node.at, message, hint);
             return None;
         };
         // Every item is read, so that every mistake is found.
@@ -333,14 +338,19 @@ pub(crate) struct Fields<'n, 'r, 'a> {
     title: &'static str,
     entries: &'n [Entry],
     known: Vec<String>,
+    missing: Vec<String>,
 }
 
 impl<'n, 'r, 'a> Fields<'n, 'r, 'a> {
     /// Opens the section. `title` names it in messages: `a connector`.
     pub(crate) fn open(node: &'n Node, cx: &'r mut Reading<'a>, title: &'static str) -> Option<Self> {
         match &node.kind {
-            NodeKind::Map(entries) => Some(Self { at: node.at, cx, title, entries, known: Vec::new() }),
-            NodeKind::Nothing => Some(Self { at: node.at, cx, title, entries: &[], known: Vec::new() }),
+            NodeKind::Map(entries) => {
+                Some(Self { at: node.at, cx, title, entries, known: Vec::new(), missing: Vec::new() })
+            }
+            NodeKind::Nothing => {
+                Some(Self { at: node.at, cx, title, entries: &[], known: Vec::new(), missing: Vec::new() })
+            }
             NodeKind::Text(_) | NodeKind::List(_) => {
                 cx.wrong_type(node, &format!("{title}, which is a mapping"));
                 None
@@ -359,21 +369,27 @@ impl<'n, 'r, 'a> Fields<'n, 'r, 'a> {
         self.entries.iter().find(|entry| entry.key == key).map_or(self.at, |entry| entry.value.at)
     }
 
-    /// Reports a required key that is absent.
+    /// Notes a required key that is absent.
     pub(crate) fn missing(&mut self, key: &str) {
-        let message = format!("{} lacks `{key}`", self.title);
-        self.cx.report(Mistake::MissingKey, self.at, message, None);
+        self.missing.push(key.to_owned());
     }
 
-    /// Reports the keys that nobody asked for.
-    pub(crate) fn close(self) {
+    /// Reports the keys that nobody asked for, and the required ones that are absent. A key that is
+    /// only misspelt is reported once.
+    pub(crate) fn close(mut self) {
         for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key)) {
-            let hint = match nearest(&entry.key, self.known.iter().map(String::as_str)) {
+            let near = nearest(&entry.key, self.known.iter().map(String::as_str));
+            let hint = match near {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known keys: {}", comma_list(&self.known)),
             };
+            self.missing.retain(|missing| near != Some(missing));
             let message = format!("{} has no key {}", self.title, quoted(&entry.key));
             self.cx.report(Mistake::UnknownKey, entry.key_at, message, Some(hint));
+        }
+        for key in self.missing {
+            let message = format!("{} lacks `{key}`", self.title);
+            self.cx.report(Mistake::MissingKey, self.at, message, None);
         }
     }
 }
