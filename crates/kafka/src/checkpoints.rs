@@ -1,0 +1,289 @@
+//! The group's committed offsets: concurrent commits of many partitions become one request.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tidegate_core::{Checkpoint, DeadLetterContext, Fault, FaultKind, PlanFingerprint, Records, TopicPartition};
+use tidegate_pipeline::port::{CheckpointLog, Epoch, Rejected};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use crate::dead_letter_writer::{DeadLetterWriter, LetterBatch};
+use crate::fault::{code, fault};
+use crate::options::{KafkaOptions, OptionsError};
+use crate::ownership::Ownership;
+use crate::source::{SourceContext, Subscription};
+
+/// How many commits become one request at most; one of a hundred bytes each fits any broker's limits.
+const JOINED_MAX: usize = 2_000;
+
+/// How long a commit is tried again that meets a rebalance. Longer than the rounds of one rebalance
+/// usually take; after it the caller decides.
+const REBALANCE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pause before such a commit is tried again.
+const REBALANCE_DELAY: Duration = Duration::from_millis(50);
+
+struct Commit {
+    epoch: Epoch,
+    source: TopicPartition,
+    checkpoint: Checkpoint,
+    reply: oneshot::Sender<Result<(), Fault>>,
+}
+
+/// The pipeline's checkpoint log on Kafka. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct KafkaCheckpoints {
+    commits: mpsc::UnboundedSender<Commit>,
+    dead_letters: Option<DeadLetterWriter>,
+}
+
+impl KafkaCheckpoints {
+    pub(crate) fn open(
+        options: &KafkaOptions,
+        subscription: &Subscription,
+        consumer: &Arc<BaseConsumer<SourceContext>>,
+        ownership: &Arc<Ownership>,
+    ) -> Result<Self, OptionsError> {
+        let dead_letters = match &subscription.dead_letters {
+            None => None,
+            Some(topic) => {
+                let group = Group { consumer: Arc::downgrade(consumer), ownership: Arc::clone(ownership) };
+                Some(DeadLetterWriter::start(options, &subscription.group, topic, group)?)
+            }
+        };
+        let (commits, queue) = mpsc::unbounded_channel();
+        let group = Group { consumer: Arc::downgrade(consumer), ownership: Arc::clone(ownership) };
+        let committer = Committer { group, address: options.address() };
+        std::thread::Builder::new()
+            .name("kafka-commits".to_owned())
+            .spawn(move || committer.run(queue))
+            .map_err(|error| OptionsError::Client { reason: error.to_string() })?;
+        Ok(Self { commits, dead_letters })
+    }
+}
+
+impl CheckpointLog for KafkaCheckpoints {
+    async fn commit(
+        &self,
+        epoch: Epoch,
+        source: &TopicPartition,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Fault> {
+        let (reply, answer) = oneshot::channel();
+        let commit = Commit { epoch, source: source.clone(), checkpoint, reply };
+        self.commits.send(commit).map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    async fn commit_with_dead_letters(
+        &self,
+        epoch: Epoch,
+        checkpoint: Checkpoint,
+        records: &Records,
+        rejected: &[Rejected],
+        context: &DeadLetterContext,
+        plan: PlanFingerprint,
+    ) -> Result<(), Fault> {
+        let Some(writer) = &self.dead_letters else {
+            return Err(Fault::new(FaultKind::Missing, "no dead-letter topic is configured for rejected records"));
+        };
+        let batch = LetterBatch { records, rejected, context, plan };
+        writer.commit(epoch, checkpoint, batch).await
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::new(FaultKind::Fenced, "the Kafka source is closed")
+}
+
+/// The member of the group, as those see it who commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Gone once the source is closed: a commit must not keep a member alive that nobody polls.
+    pub consumer: Weak<BaseConsumer<SourceContext>>,
+    /// What the member owns.
+    pub ownership: Arc<Ownership>,
+}
+
+impl Group {
+    /// The consumer.
+    ///
+    /// # Errors
+    /// A [`FaultKind::Fenced`] fault once the source is closed.
+    pub(crate) fn consumer(&self) -> Result<Arc<BaseConsumer<SourceContext>>, Fault> {
+        self.consumer.upgrade().ok_or_else(stopped)
+    }
+}
+
+/// A list with these checkpoints' offsets and metadata.
+pub(crate) fn offsets<'a>(
+    checkpoints: impl IntoIterator<Item = (&'a TopicPartition, Checkpoint)>,
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (source, checkpoint) in checkpoints {
+        let mut element = list.add_partition(&source.topic, source.partition);
+        element.set_offset(Offset::Offset(checkpoint.offset)).expect("a checkpoint's offset has a number");
+        element.set_metadata(checkpoint.metadata());
+    }
+    list
+}
+
+struct Committer {
+    group: Group,
+    address: String,
+}
+
+impl Committer {
+    fn run(self, mut queue: mpsc::UnboundedReceiver<Commit>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut waiting = vec![first];
+            while waiting.len() < JOINED_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                waiting.push(next);
+            }
+            while !waiting.is_empty() {
+                let (round, later) = one_each(waiting);
+                self.commit(round);
+                waiting = later;
+            }
+        }
+    }
+
+    /// Commits one checkpoint of each of some partitions. Those that meet a rebalance are tried again
+    /// while they are owned: under the cooperative protocol a member keeps partitions through a
+    /// rebalance in which the broker refuses the old generation for a moment.
+    fn commit(&self, mut round: Vec<Commit>) {
+        let deadline = Instant::now() + REBALANCE_PATIENCE;
+        loop {
+            let Some(error) = self.attempt(&mut round) else {
+                return round.into_iter().for_each(|commit| answer(commit, Ok(())));
+            };
+            match error.kind {
+                Refusal::OnePartition if round.len() > 1 => {
+                    return round.into_iter().for_each(|commit| self.commit(vec![commit]));
+                }
+                Refusal::Rebalance if Instant::now() < deadline => {
+                    debug!(fault = %error.fault, "a commit waits for the rebalance");
+                    std::thread::sleep(REBALANCE_DELAY);
+                }
+                Refusal::OnePartition | Refusal::Rebalance | Refusal::Whole => {
+                    return round.into_iter().for_each(|commit| answer(commit, Err(error.fault.clone())));
+                }
+            }
+        }
+    }
+
+    /// Sends one request for what is still owned; the rest is answered and leaves `round`.
+    fn attempt(&self, round: &mut Vec<Commit>) -> Option<CommitError> {
+        let held = self.group.ownership.hold();
+        for commit in std::mem::take(round) {
+            match held.check(&commit.source, commit.epoch) {
+                Ok(()) => round.push(commit),
+                Err(fenced) => answer(commit, Err(fenced)),
+            }
+        }
+        if round.is_empty() {
+            return None;
+        }
+        let consumer = match self.group.consumer() {
+            Ok(consumer) => consumer,
+            Err(fault) => return Some(CommitError { kind: Refusal::Whole, fault }),
+        };
+        let list = offsets(round.iter().map(|commit| (&commit.source, commit.checkpoint)));
+        let result = consumer.commit(&list, CommitMode::Sync);
+        drop(held);
+        result.err().map(|error| CommitError::of(&error, round, &self.address))
+    }
+}
+
+/// The caller may be gone; its commit has happened all the same.
+fn answer(commit: Commit, result: Result<(), Fault>) {
+    let _ = commit.reply.send(result);
+}
+
+/// One commit of each partition, and the others, in order.
+fn one_each(waiting: Vec<Commit>) -> (Vec<Commit>, Vec<Commit>) {
+    let mut seen = HashSet::new();
+    waiting.into_iter().partition(|commit| seen.insert(commit.source.clone()))
+}
+
+struct CommitError {
+    kind: Refusal,
+    fault: Fault,
+}
+
+/// Whom a refused commit concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// One of several partitions, and it is not known which.
+    OnePartition,
+    /// The member, until the rebalance is over.
+    Rebalance,
+    /// All of the request.
+    Whole,
+}
+
+impl CommitError {
+    fn of(error: &KafkaError, round: &[Commit], address: &str) -> Self {
+        let kind = code(error).map_or(Refusal::Whole, refusal);
+        let doing = match round {
+            [only] => {
+                format!("commit offset {} of `{}` at `{address}`", only.checkpoint.offset, only.source)
+            }
+            several => format!("commit offsets of {} partitions at `{address}`", several.len()),
+        };
+        Self { kind, fault: fault(error, &doing) }
+    }
+}
+
+fn refusal(code: RDKafkaErrorCode) -> Refusal {
+    match code {
+        RDKafkaErrorCode::InvalidCommitOffsetSize
+        | RDKafkaErrorCode::OffsetMetadataTooLarge
+        | RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::UnknownPartition
+        | RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownTopicOrPartition => Refusal::OnePartition,
+        RDKafkaErrorCode::AssignmentLost
+        | RDKafkaErrorCode::IllegalGeneration
+        | RDKafkaErrorCode::RebalanceInProgress
+        | RDKafkaErrorCode::UnknownMemberId => Refusal::Rebalance,
+        // The client's list is open; any other code says nothing about one partition.
+        _ => Refusal::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(partition: i32, offset: i64) -> Commit {
+        let (reply, _) = oneshot::channel();
+        let source = TopicPartition::new("t", partition);
+        Commit { epoch: Epoch(1), source, checkpoint: Checkpoint::settled(offset), reply }
+    }
+
+    #[test]
+    fn a_later_commit_of_the_same_partition_waits_for_the_earlier() {
+        let (round, later) = one_each(vec![commit(0, 1), commit(1, 1), commit(0, 2)]);
+        let offsets = |commits: Vec<Commit>| commits.iter().map(|c| c.checkpoint.offset).collect::<Vec<_>>();
+        assert_eq!((offsets(round), offsets(later)), (vec![1, 1], vec![2]));
+    }
+
+    #[test]
+    fn a_list_carries_the_intent_as_metadata() {
+        let range = tidegate_core::OffsetRange::new(3, 9).unwrap();
+        let checkpoint = Checkpoint::intending(range, PlanFingerprint(1));
+        let source = TopicPartition::new("t", 2);
+        let list = offsets([(&source, checkpoint)]);
+        let element = list.find_partition("t", 2).unwrap();
+        assert_eq!(element.offset(), Offset::Offset(3));
+        assert_eq!(Checkpoint::parse(3, element.metadata()), Ok(checkpoint));
+    }
+}

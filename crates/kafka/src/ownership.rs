@@ -1,0 +1,113 @@
+//! Which partitions this process owns, and under which epoch.
+//!
+//! Whoever commits holds a [`Held`] while the request is under way; a revocation waits for it before it
+//! gives the partitions up. Without that wait: a commit is checked, then stalls; the partition goes to
+//! another member, which commits further; this member rejoins with a new generation; the stalled
+//! commit goes out under the new generation, is accepted, and turns the other's progress back.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use tidegate_core::{Fault, FaultKind, TopicPartition};
+use tidegate_pipeline::port::Epoch;
+
+type Epochs = HashMap<TopicPartition, Epoch>;
+
+/// The partitions that may be committed, with their epochs.
+#[derive(Debug, Default)]
+pub(crate) struct Ownership {
+    epochs: RwLock<Epochs>,
+    last: Mutex<u64>,
+}
+
+/// Keeps every partition in its epoch until it is dropped.
+pub(crate) struct Held<'a>(RwLockReadGuard<'a, Epochs>);
+
+impl Ownership {
+    /// Opens a fresh epoch for these partitions.
+    pub(crate) fn open<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Epoch {
+        let epoch = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last += 1;
+            Epoch(*last)
+        };
+        let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        epochs.extend(partitions.into_iter().map(|partition| (partition.clone(), epoch)));
+        epoch
+    }
+
+    /// Closes these partitions' epochs, once every commit under way has ended.
+    pub(crate) fn close<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) {
+        let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        for partition in partitions {
+            epochs.remove(partition);
+        }
+    }
+
+    /// Closes every epoch, as [`Ownership::close`] does.
+    pub(crate) fn close_all(&self) {
+        self.epochs.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Keeps the epochs as they are while the answer lives.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(self.epochs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Held<'_> {
+    /// Says whether `partition` is owned under `epoch`.
+    ///
+    /// # Errors
+    /// A [`FaultKind::Fenced`] fault if it is not.
+    pub(crate) fn check(&self, partition: &TopicPartition, epoch: Epoch) -> Result<(), Fault> {
+        match self.0.get(partition) {
+            Some(current) if *current == epoch => Ok(()),
+            Some(_) => Err(fenced(partition, "was assigned anew")),
+            None => Err(fenced(partition, "is not assigned to this process any more")),
+        }
+    }
+}
+
+fn fenced(partition: &TopicPartition, why: &str) -> Fault {
+    Fault::new(FaultKind::Fenced, format!("partition `{partition}` {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_ends_with_its_partition_and_never_returns() {
+        let ownership = Ownership::default();
+        let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let first = ownership.open([&a, &b]);
+        ownership.close([&a]);
+        assert_eq!(ownership.hold().check(&b, first), Ok(()));
+        assert_eq!(ownership.hold().check(&a, first).unwrap_err().kind, FaultKind::Fenced);
+        let second = ownership.open([&a]);
+        assert!(second > first);
+        assert_eq!(ownership.hold().check(&a, first).unwrap_err().kind, FaultKind::Fenced);
+        assert_eq!(ownership.hold().check(&a, second), Ok(()));
+    }
+
+    #[test]
+    fn closing_waits_for_a_commit_under_way() {
+        let ownership = Ownership::default();
+        let partition = TopicPartition::new("t", 0);
+        let epoch = ownership.open([&partition]);
+        let (told, tell) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let held = ownership.hold();
+            let (ownership, partition) = (&ownership, &partition);
+            scope.spawn(move || {
+                ownership.close([partition]);
+                told.send("closed").unwrap();
+            });
+            assert_eq!(held.check(partition, epoch), Ok(()));
+            assert!(tell.try_recv().is_err(), "closed while a commit was under way");
+            drop(held);
+            assert_eq!(tell.recv(), Ok("closed"));
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! What librdkafka calls back: rebalances, errors and statistics are kept for the reader, which acts on
+//! them between two polls.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+use serde::Deserialize;
+use tidegate_core::TopicPartition;
+use tracing::debug;
+
+use crate::client::{Quiet, log};
+
+/// A rebalance that waits to be acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The group gives us these.
+    Given(Vec<TopicPartition>),
+    /// The group takes these.
+    Taken {
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+        /// Whether they may be another member's already.
+        lost: bool,
+    },
+}
+
+/// The consumer's context.
+#[derive(Debug, Default)]
+pub(crate) struct SourceContext {
+    /// Complaints.
+    pub quiet: Quiet,
+    changes: Mutex<VecDeque<Change>>,
+    end_reached: Mutex<Option<i64>>,
+    ends: Mutex<HashMap<String, HashMap<i32, i64>>>,
+    closing: AtomicBool,
+}
+
+impl SourceContext {
+    /// The next rebalance.
+    pub(crate) fn next_change(&self) -> Option<Change> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The offset at which the end of a partition was reported just now.
+    pub(crate) fn take_end_reached(&self) -> Option<i64> {
+        self.end_reached.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The partition's end as the last statistics told it.
+    pub(crate) fn end(&self, source: &TopicPartition) -> Option<i64> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(&*source.topic)?.get(&source.partition).copied()
+    }
+
+    /// From now on revocations are accepted without asking anybody.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+}
+
+impl ClientContext for SourceContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            *self.end_reached.lock().unwrap_or_else(PoisonError::into_inner) = offset_in(reason);
+        } else {
+            self.quiet.complain(&error, reason);
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(statistics) => {
+                *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = statistics.ends();
+            }
+            Err(error) => debug!(%error, "statistics do not parse"),
+        }
+    }
+}
+
+impl ConsumerContext for SourceContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::SeqCst) {
+            if let Err(error) = let_go(consumer, list) {
+                debug!(%error, "partitions given up while closing");
+            }
+            return;
+        }
+        let partitions = list.elements();
+        let partitions =
+            partitions.iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect();
+        let change = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Change::Given(partitions)
+        } else {
+            Change::Taken { partitions, lost: consumer.assignment_lost() }
+        };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+}
+
+/// Tells librdkafka that these partitions are given up, as the group's protocol wants it told.
+pub(crate) fn let_go(consumer: &BaseConsumer<SourceContext>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}
+
+/// The Rust client keeps the partition of an end-of-partition event and drops its offset, which stands
+/// in the text alone: `... at offset 12 (HighwaterMark 12)`. A text without it costs only precision:
+/// the reader then knows no more than the last record's offset.
+fn offset_in(reason: &str) -> Option<i64> {
+    let (_, rest) = reason.split_once("at offset ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+#[derive(Debug, Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: HashMap<String, TopicStatistics>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: HashMap<String, PartitionStatistics>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PartitionStatistics {
+    partition: i32,
+    ls_offset: i64,
+}
+
+impl Statistics {
+    fn ends(self) -> HashMap<String, HashMap<i32, i64>> {
+        let ends = |topic: TopicStatistics| {
+            let partitions = topic.partitions.into_values().filter(|partition| partition.ls_offset >= 0);
+            partitions.map(|partition| (partition.partition, partition.ls_offset)).collect()
+        };
+        self.topics.into_iter().map(|(name, topic)| (name, ends(topic))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_read_from_the_text_that_carries_it() {
+        let reason = "Fetch from broker 1 reached end of partition at offset 907 (HighwaterMark 910)";
+        assert_eq!(offset_in(reason), Some(907));
+        assert_eq!(offset_in("something else"), None);
+    }
+
+    #[test]
+    fn statistics_give_the_stable_end_of_known_partitions() {
+        let context = SourceContext::default();
+        context.stats_raw(
+            br#"{"name":"x","topics":{"t":{"age":1,"partitions":{"0":{"partition":0,"hi_offset":9,"ls_offset":7},"-1":{"partition":-1,"ls_offset":-1001}}}}}"#,
+        );
+        assert_eq!(context.end(&TopicPartition::new("t", 0)), Some(7));
+        assert_eq!(context.end(&TopicPartition::new("t", -1)), None);
+    }
+}

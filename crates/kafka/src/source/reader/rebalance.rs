@@ -1,0 +1,188 @@
+//! Rebalances, carried out between two polls: what is given is looked up and opened, what is taken is
+//! let go of once the pipeline and the commits under way are done with it.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::{Offset, TopicPartitionList};
+use tidegate_core::{Checkpoint, Fault, Records, TopicPartition};
+use tidegate_pipeline::port::{Assignment, Epoch, SourceEvent};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tracing::{info, warn};
+
+use super::{Open, REQUEST_TIMEOUT, RETRY_DELAY, Reader, list};
+use crate::fault::fault;
+use crate::source::context::{Change, let_go};
+use crate::source::start::{Remark, Start, resolve};
+
+/// What is to be done, and not before when.
+#[derive(Debug, Default)]
+pub(super) struct Duties {
+    given: Option<Vec<TopicPartition>>,
+    range_check: bool,
+    not_before: Option<Instant>,
+}
+
+impl Duties {
+    /// Asks for every partition's place in its log to be checked.
+    pub(super) fn check_range(&mut self) {
+        self.range_check = true;
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.given.is_none() && !self.range_check
+    }
+
+    fn due(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+}
+
+impl Reader {
+    /// Carries out what has come up. A duty that Kafka does not let us do is tried again later;
+    /// librdkafka waits for its assignment meanwhile and keeps the membership.
+    pub(super) fn serve_duties(&mut self) {
+        if self.duties.due()
+            && let Err(fault) = self.try_duties()
+        {
+            self.duties.not_before = Some(Instant::now() + RETRY_DELAY);
+            self.tell(fault);
+        }
+    }
+
+    fn try_duties(&mut self) -> Result<(), Fault> {
+        loop {
+            if let Some(given) = self.duties.given.clone() {
+                self.assign(&given)?;
+                self.duties.given = None;
+            }
+            let Some(change) = self.consumer.context().next_change() else { break };
+            self.shared.counters.rebalances.fetch_add(1, Ordering::Relaxed);
+            match change {
+                Change::Given(partitions) => self.duties.given = Some(partitions),
+                Change::Taken { partitions, lost } => self.give_up(&partitions, lost),
+            }
+        }
+        if self.duties.range_check {
+            self.check_range()?;
+            self.duties.range_check = false;
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, given: &[TopicPartition]) -> Result<(), Fault> {
+        let starts = resolve(&self.consumer, given, self.reset, REQUEST_TIMEOUT)?;
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (source, start) in &starts {
+            let mut element = list.add_partition(&source.topic, source.partition);
+            element
+                .set_offset(Offset::Offset(start.checkpoint.offset))
+                .expect("a committed offset has a number");
+        }
+        let assigned = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
+        };
+        assigned.map_err(|error| fault(&error, "take the assigned partitions"))?;
+        self.remark(&starts);
+        let starts = starts.into_iter().map(|(source, start)| (source, start.checkpoint, start.end));
+        self.announce(starts.collect());
+        Ok(())
+    }
+
+    /// Opens an epoch for these partitions and tells the pipeline.
+    fn announce(&mut self, starts: Vec<(TopicPartition, Checkpoint, i64)>) {
+        if starts.is_empty() {
+            return;
+        }
+        let epoch = self.shared.ownership.open(starts.iter().map(|(source, ..)| source));
+        let mut assignments = Vec::with_capacity(starts.len());
+        for (source, checkpoint, end) in starts {
+            self.open.push(opened(source.clone(), epoch, checkpoint.offset, end));
+            assignments.push(Assignment { source, epoch, checkpoint, end });
+        }
+        info!(partitions = assignments.len(), epoch = epoch.0, "partitions assigned");
+        self.shared.queue.overtake(SourceEvent::Assigned(assignments));
+        self.apply_pausing();
+    }
+
+    fn remark(&self, starts: &[(TopicPartition, Start)]) {
+        for (source, start) in starts {
+            match &start.remark {
+                None => {}
+                Some(Remark::Foreign(error)) => {
+                    self.shared.counters.foreign_checkpoints.fetch_add(1, Ordering::Relaxed);
+                    let offset = start.checkpoint.offset;
+                    warn!(%source, offset, %error, "going on from the committed offset alone");
+                }
+                Some(Remark::Overtaken { committed }) => {
+                    self.shared.counters.out_of_range.fetch_add(1, Ordering::Relaxed);
+                    let low = start.checkpoint.offset;
+                    warn!(%source, committed, low, "records after the committed offset are gone: going to the first record");
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) {
+        if lost {
+            // Another member may have them: nothing more may be committed, whatever the generation.
+            self.shared.ownership.close(partitions);
+        }
+        self.let_go(partitions);
+        self.shared.ownership.close(partitions);
+        let list = list(partitions, Offset::Invalid);
+        if let Err(error) = let_go(&self.consumer, &list) {
+            warn!(%error, "give up revoked partitions");
+        }
+        info!(partitions = partitions.len(), lost, "partitions revoked");
+    }
+
+    /// Tells the pipeline that these partitions go, and waits until it has let go of them.
+    pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
+        let gone = |source: &TopicPartition| partitions.contains(source);
+        self.open.retain(|open| !gone(&open.source));
+        self.outbox.retain(|event| match event {
+            SourceEvent::Records { records, .. } => !gone(records.source()),
+            SourceEvent::CaughtUp { source, .. } => !gone(source),
+            SourceEvent::Assigned(_) | SourceEvent::Revoked { .. } | SourceEvent::Faulted(_) => true,
+        });
+        if partitions.is_empty() {
+            return;
+        }
+        let (done, mut wait) = oneshot::channel();
+        self.shared.queue.overtake(SourceEvent::Revoked { partitions: partitions.to_vec(), done });
+        let deadline = Instant::now() + self.revoke_wait_max;
+        while matches!(wait.try_recv(), Err(TryRecvError::Empty)) {
+            if Instant::now() >= deadline {
+                warn!(partitions = partitions.len(), "the pipeline holds on to revoked partitions: they go without it");
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    /// Ends the epoch of partitions that stay ours, and begins another at their first record.
+    pub(super) fn restart(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        watermarks: &HashMap<TopicPartition, (i64, i64)>,
+    ) {
+        self.let_go(&partitions);
+        self.shared.ownership.close(&partitions);
+        let start = |source: TopicPartition| {
+            let (low, end) = watermarks[&source];
+            (source, Checkpoint::settled(low), end)
+        };
+        self.announce(partitions.into_iter().map(start).collect());
+    }
+}
+
+fn opened(source: TopicPartition, epoch: Epoch, position: i64, end: i64) -> Open {
+    let chunk = Records::new(source.clone());
+    Open { source, epoch, position, end, chunk, paused: false }
+}

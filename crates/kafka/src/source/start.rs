@@ -1,0 +1,228 @@
+//! Where an assigned partition starts: what the group committed, against what the log still holds.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+use tidegate_core::{Checkpoint, CheckpointError, Fault, TopicPartition};
+
+use super::OffsetReset;
+use crate::fault::fault;
+
+/// What a group committed for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommittedOffset {
+    /// The offset.
+    pub offset: i64,
+    /// The metadata; `None` if it is not UTF-8, and so not ours.
+    pub metadata: Option<String>,
+}
+
+impl CommittedOffset {
+    /// The commit as a checkpoint.
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
+        let metadata = self.metadata.as_deref().unwrap_or("\u{fffd}");
+        Checkpoint::parse(self.offset, metadata)
+    }
+}
+
+/// A partition's start, and what there is to say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Where to go on.
+    pub checkpoint: Checkpoint,
+    /// The partition's end, read-committed.
+    pub end: i64,
+    /// What was unusual.
+    pub remark: Option<Remark>,
+}
+
+/// What a person should know about a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// The metadata is another program's.
+    Foreign(CheckpointError),
+    /// The committed offset lies before the log's first record: what was between is gone.
+    Overtaken {
+        /// The offset that was committed.
+        committed: i64,
+    },
+}
+
+/// Decides where a partition starts.
+///
+/// An offset behind the log's end is left to the broker, whose answer to a fetch is final; a
+/// stable end that is read here may lag after a change of leader, and going back to the first
+/// record for that would insert everything twice.
+pub(crate) fn decide(
+    committed: Option<&CommittedOffset>,
+    (low, end): (i64, i64),
+    reset: OffsetReset,
+) -> Start {
+    let Some(committed) = committed else {
+        let offset = match reset {
+            OffsetReset::Earliest => low,
+            OffsetReset::Latest => end,
+        };
+        return Start { checkpoint: Checkpoint::settled(offset), end, remark: None };
+    };
+    if committed.offset < low {
+        let remark = Some(Remark::Overtaken { committed: committed.offset });
+        return Start { checkpoint: Checkpoint::settled(low), end, remark };
+    }
+    match committed.checkpoint() {
+        Ok(checkpoint) => Start { checkpoint, end, remark: None },
+        Err(error) => Start {
+            checkpoint: Checkpoint::settled(committed.offset),
+            end,
+            remark: Some(Remark::Foreign(error)),
+        },
+    }
+}
+
+/// Asks Kafka where these partitions start.
+pub(crate) fn resolve<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    reset: OffsetReset,
+    timeout: Duration,
+) -> Result<Vec<(TopicPartition, Start)>, Fault> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let committed = committed(consumer, partitions, timeout)?;
+    let watermarks = watermarks(consumer, partitions, timeout)?;
+    let start = |partition: &TopicPartition| {
+        let watermarks = watermarks.get(partition).copied().unwrap_or_default();
+        (partition.clone(), decide(committed.get(partition), watermarks, reset))
+    };
+    Ok(partitions.iter().map(start).collect())
+}
+
+/// What the group has committed for these partitions. Waits for transactions that still hold an offset
+/// open (librdkafka asks for stable offsets under `read_committed`).
+pub(crate) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> Result<HashMap<TopicPartition, CommittedOffset>, Fault> {
+    const DOING: &str = "read committed offsets";
+    let list = list(partitions, Offset::Invalid);
+    let list = consumer.committed_offsets(list, timeout).map_err(|error| fault(&error, DOING))?;
+    let mut committed = HashMap::new();
+    for element in list.elements() {
+        let source = TopicPartition::new(element.topic(), element.partition());
+        element.error().map_err(|error| fault(&error, &format!("read the committed offset of `{source}`")))?;
+        if let Offset::Offset(offset) = element.offset() {
+            committed.insert(source, CommittedOffset { offset, metadata: metadata(&element) });
+        }
+    }
+    Ok(committed)
+}
+
+/// The client library panics on metadata that is not UTF-8, which any program may commit.
+fn metadata(element: &TopicPartitionListElem<'_>) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned())).ok()
+}
+
+/// The first offset and the end (the last stable offset, under `read_committed`) of these partitions,
+/// in two requests a broker.
+pub(crate) fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> Result<HashMap<TopicPartition, (i64, i64)>, Fault> {
+    if partitions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut watermarks = HashMap::new();
+    for (at, first) in [(Offset::Beginning, true), (Offset::End, false)] {
+        let found = consumer.offsets_for_times(list(partitions, at), timeout);
+        let found = found.map_err(|error| fault(&error, "read the offsets of partitions"))?;
+        for element in found.elements() {
+            let source = TopicPartition::new(element.topic(), element.partition());
+            element.error().map_err(|error| fault(&error, &format!("read the offsets of `{source}`")))?;
+            let offset = match element.offset() {
+                Offset::Offset(offset) => offset,
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => 0,
+            };
+            let (low, end) = watermarks.entry(source).or_insert((0, 0));
+            if first {
+                *low = offset;
+            } else {
+                *end = offset;
+            }
+        }
+    }
+    Ok(watermarks)
+}
+
+/// A list of these partitions, all at one offset.
+pub(crate) fn list(partitions: &[TopicPartition], offset: Offset) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(offset).expect("every offset that this crate uses has a number");
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::{OffsetRange, PlanFingerprint};
+
+    use super::*;
+
+    fn committed(offset: i64, metadata: &str) -> CommittedOffset {
+        CommittedOffset { offset, metadata: Some(metadata.to_owned()) }
+    }
+
+    #[track_caller]
+    fn check(committed: Option<CommittedOffset>, log: (i64, i64), reset: OffsetReset, expected: Checkpoint) -> Start {
+        let start = decide(committed.as_ref(), log, reset);
+        assert_eq!(start.checkpoint, expected);
+        assert_eq!(start.end, log.1);
+        start
+    }
+
+    #[test]
+    fn a_partition_never_committed_starts_by_the_reset() {
+        check(None, (3, 9), OffsetReset::Earliest, Checkpoint::settled(3));
+        check(None, (3, 9), OffsetReset::Latest, Checkpoint::settled(9));
+    }
+
+    #[test]
+    fn an_intent_is_taken_up_as_it_was_stated() {
+        let intent = Checkpoint::intending(OffsetRange::new(4, 8).unwrap(), PlanFingerprint(7));
+        let start = check(Some(committed(4, &intent.metadata())), (0, 9), OffsetReset::Latest, intent);
+        assert_eq!(start.remark, None);
+    }
+
+    #[test]
+    fn foreign_metadata_is_settled_at_its_offset_and_remarked() {
+        let start = check(Some(committed(4, "x")), (0, 9), OffsetReset::Earliest, Checkpoint::settled(4));
+        assert!(matches!(start.remark, Some(Remark::Foreign(_))));
+        let binary = CommittedOffset { offset: 4, metadata: None };
+        let start = check(Some(binary), (0, 9), OffsetReset::Earliest, Checkpoint::settled(4));
+        assert!(matches!(start.remark, Some(Remark::Foreign(_))));
+    }
+
+    #[test]
+    fn an_offset_that_retention_overtook_goes_to_the_first_record_and_is_remarked() {
+        let start = check(Some(committed(4, "v1")), (5, 9), OffsetReset::Latest, Checkpoint::settled(5));
+        assert_eq!(start.remark, Some(Remark::Overtaken { committed: 4 }));
+    }
+
+    #[test]
+    fn an_offset_behind_the_end_is_left_to_the_broker() {
+        let start = check(Some(committed(12, "v1")), (0, 9), OffsetReset::Earliest, Checkpoint::settled(12));
+        assert_eq!(start.remark, None);
+    }
+}

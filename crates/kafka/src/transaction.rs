@@ -1,0 +1,252 @@
+//! One transaction after the other on one transactional producer, blocking. Whoever uses it has a thread
+//! for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext, Message, TopicPartitionList};
+use tidegate_core::Fault;
+
+use crate::client::{Complaint, Quiet, log};
+use crate::fault::{code, fault, of_code};
+use crate::message::{OwnedRecord, native_headers};
+use crate::options::{KafkaOptions, OptionsError};
+
+/// A producer that died leaves its transaction open, and readers wait at it, for at most this long.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a step of a transaction is tried. Below the transaction's own time-out, so that the
+/// coordinator does not end it under our feet.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest record that is sent: a dead letter is as large as its record and its headers.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a producer's queue holds; one largest record and some.
+const QUEUE_KBYTES_MAX: usize = MESSAGE_BYTES_MAX / 1024 + 8 * 1024;
+
+/// Properties that every producer has.
+pub(crate) fn producer_config(options: &KafkaOptions) -> Result<ClientConfig, OptionsError> {
+    let mut config = options.client_config()?;
+    config.set("enable.idempotence", "true");
+    config.set("acks", "all");
+    config.set("message.max.bytes", MESSAGE_BYTES_MAX.to_string());
+    config.set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string());
+    Ok(config)
+}
+
+/// A producer's context: counts what was delivered, keeps the first failure.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    quiet: Quiet,
+    failure: Mutex<Option<Fault>>,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Deliveries {
+    /// How many records were acknowledged, and how many were not.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// The first failure since the last call.
+    pub(crate) fn take_failure(&self) -> Option<Fault> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What librdkafka last complained about.
+    pub(crate) fn take_complaint(&self) -> Option<Complaint> {
+        self.quiet.take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.quiet.complain(&error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, message)) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let bytes = message.payload_len() + message.key_len();
+                let (topic, partition) = (message.topic(), message.partition());
+                let doing = format!("write a record of {bytes} bytes to `{topic}/{partition}`");
+                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                failure.get_or_insert_with(|| too_large_or(error, &doing));
+            }
+        }
+    }
+}
+
+fn too_large_or(error: &KafkaError, doing: &str) -> Fault {
+    let mut fault = fault(error, doing);
+    let too_large = [RDKafkaErrorCode::MessageSizeTooLarge, RDKafkaErrorCode::InvalidMessageSize];
+    if code(error).is_some_and(|code| too_large.contains(&code)) {
+        fault.message.push_str("; raise the topic's `max.message.bytes`");
+    }
+    fault
+}
+
+/// Why a transaction did not take place, or may not have.
+#[derive(Debug)]
+pub(crate) struct TransactionError {
+    /// What went wrong.
+    pub fault: Fault,
+    /// Whether the transaction is known to have been aborted.
+    pub aborted: bool,
+    /// Whether the producer cannot go on and must be made anew.
+    pub broken: bool,
+}
+
+/// A producer with a `transactional.id`.
+pub(crate) struct TransactionalClient {
+    producer: BaseProducer<Deliveries>,
+    address: String,
+}
+
+impl TransactionalClient {
+    /// Makes a producer and announces it: earlier producers of that id are fenced, and their open
+    /// transaction is ended, committed if its commit had been decided, else aborted.
+    pub(crate) fn open(options: &KafkaOptions, transactional_id: &str) -> Result<Self, Fault> {
+        let address = options.address();
+        let unusable = |error: OptionsError| Fault::new(tidegate_core::FaultKind::Denied, error.to_string());
+        let mut config = producer_config(options).map_err(unusable)?;
+        config.set("transactional.id", transactional_id);
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        let producer: BaseProducer<Deliveries> = config
+            .create_with_context(Deliveries::default())
+            .map_err(|error| unusable(OptionsError::of(&error)))?;
+        let doing = format!("start transactional producer `{transactional_id}` at `{address}`");
+        if let Err(error) = producer.init_transactions(STEP_TIMEOUT) {
+            // `timed out` is all that the call says; the complaint knows that the password was refused.
+            producer.poll(Duration::ZERO);
+            let complaint = producer.context().take_complaint();
+            return Err(complaint.map_or_else(
+                || fault(&error, &doing),
+                |complaint| of_code(complaint.code, &format!("{doing}: {}", complaint.reason)),
+            ));
+        }
+        Ok(Self { producer, address })
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&self) -> Result<(), TransactionError> {
+        // A failure of the last transaction is not one of this.
+        self.producer.context().take_failure();
+        let begun = self.producer.begin_transaction();
+        begun.map_err(|error| self.broken(&error, "begin a transaction"))
+    }
+
+    /// Adds a record to the transaction.
+    pub(crate) fn send(&self, record: &OwnedRecord) -> Result<(), TransactionError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        loop {
+            let Err((error, _)) = self.producer.send(native(record)) else {
+                self.producer.poll(Duration::ZERO);
+                return Ok(());
+            };
+            let full = code(&error) == Some(RDKafkaErrorCode::QueueFull);
+            if !full || Instant::now() > deadline {
+                let bytes = record.size_bytes();
+                let doing = format!("write a record of {bytes} bytes to `{}`", record.topic);
+                return Err(self.abort(too_large_or(&error, &doing)));
+            }
+            self.producer.poll(Duration::from_millis(20));
+        }
+    }
+
+    /// Adds a group's offsets, if there are any, and commits.
+    pub(crate) fn commit(
+        &self,
+        offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
+    ) -> Result<(), TransactionError> {
+        if let Err(error) = self.producer.flush(STEP_TIMEOUT) {
+            let doing = format!("write the records of a transaction at `{}`", self.address);
+            let failure = self.producer.context().take_failure();
+            return Err(self.abort(failure.unwrap_or_else(|| fault(&error, &doing))));
+        }
+        if let Some(failure) = self.producer.context().take_failure() {
+            return Err(self.abort(failure));
+        }
+        if let Some((offsets, metadata)) = offsets {
+            let sent = retrying(|| {
+                self.producer.send_offsets_to_transaction(offsets, metadata, STEP_TIMEOUT)
+            });
+            if let Err(error) = sent {
+                let doing = format!("add offsets to a transaction at `{}`", self.address);
+                return Err(self.abort_or_broken(&error, &doing));
+            }
+        }
+        retrying(|| self.producer.commit_transaction(STEP_TIMEOUT)).map_err(|error| {
+            let doing = format!("commit a transaction at `{}`", self.address);
+            match &error {
+                KafkaError::Transaction(inner) if inner.txn_requires_abort() => {
+                    self.abort(fault(&error, &doing))
+                }
+                other => self.broken(other, &doing),
+            }
+        })
+    }
+
+    /// Aborts the transaction because of `fault`.
+    pub(crate) fn abort(&self, fault: Fault) -> TransactionError {
+        match self.producer.abort_transaction(STEP_TIMEOUT) {
+            Ok(()) => TransactionError { fault, aborted: true, broken: false },
+            // Its successor will abort it: no commit has been asked for.
+            Err(_) => TransactionError { fault, aborted: true, broken: true },
+        }
+    }
+
+    fn abort_or_broken(&self, error: &KafkaError, doing: &str) -> TransactionError {
+        match error {
+            KafkaError::Transaction(inner) if inner.is_fatal() => {
+                TransactionError { fault: fault(error, doing), aborted: true, broken: true }
+            }
+            other => self.abort(fault(other, doing)),
+        }
+    }
+
+    fn broken(&self, error: &KafkaError, doing: &str) -> TransactionError {
+        TransactionError { fault: fault(error, doing), aborted: false, broken: true }
+    }
+}
+
+/// Calls again what librdkafka says may be called again.
+fn retrying(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
+}
+
+fn native(record: &OwnedRecord) -> BaseRecord<'_, [u8], [u8]> {
+    let mut native = BaseRecord::to(&record.topic);
+    native.partition = record.partition;
+    native.key = record.key.as_deref();
+    native.payload = record.value.as_deref();
+    native.timestamp = record.timestamp;
+    native.headers =
+        native_headers(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())));
+    native
+}
