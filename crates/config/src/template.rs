@@ -45,6 +45,12 @@ impl Template {
     /// The longest name: ClickHouse keeps tables in files, whose names have at most 255 bytes.
     pub const TABLE_BYTES_MAX: usize = 200;
 
+    /// Reads a template; `None` if it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_word(text).ok()
+    }
+
     /// The parts in order.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
