@@ -86,8 +86,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
         self.shared.status.clone()
     }
 
-    /// Runs until `stop` resolves or the halt guard trips.
-    pub async fn run(self, mut source: impl Source, stop: impl Future<Output = ()> + Send) -> Ended {
+    /// Runs until `stop` resolves or the halt guard trips. The source is the caller's to close.
+    pub async fn run(self, source: &mut impl Source, stop: impl Future<Output = ()> + Send) -> Ended {
         self.shared.metrics.halted(false);
         let mut running = HashMap::new();
         tokio::pin!(stop);
@@ -102,14 +102,14 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
                     return Ended::Stopped;
                 }
                 _ = tick.tick() => {
-                    self.flush_overflows(&mut running, &source);
+                    self.flush_overflows(&mut running, source);
                     if let Some(halted) = self.reap(&mut running).await {
                         self.let_go(drain_all(&mut running)).await;
                         return self.halt(halted);
                     }
                 }
                 event = source.next() => match event {
-                    Some(event) => self.on(event, &mut running, &source).await,
+                    Some(event) => self.on(event, &mut running, source).await,
                     None => {
                         self.let_go(drain_all(&mut running)).await;
                         self.shared.status.phase(Phase::Stopped, None);

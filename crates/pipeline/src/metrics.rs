@@ -11,13 +11,13 @@ use tidegate_core::{FaultKind, ReasonCode, Stage, TopicPartition};
 
 /// The connector alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ConnectorLabels {
+pub(crate) struct ConnectorLabels {
     connector: String,
 }
 
 /// One partition of a connector.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PartitionLabels {
+pub(crate) struct PartitionLabels {
     connector: String,
     topic: String,
     partition: i32,
@@ -25,14 +25,14 @@ pub struct PartitionLabels {
 
 /// One table of a connector.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct TableLabels {
+pub(crate) struct TableLabels {
     connector: String,
     table: String,
 }
 
 /// Why records were refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RejectLabels {
+pub(crate) struct RejectLabels {
     connector: String,
     stage: &'static str,
     reason: &'static str,
@@ -40,7 +40,7 @@ pub struct RejectLabels {
 
 /// Why something was done or left undone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CauseLabels {
+pub(crate) struct CauseLabels {
     connector: String,
     cause: &'static str,
 }

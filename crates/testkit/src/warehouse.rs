@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::{Fault, FaultKind, InsertToken};
-use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value, read_block};
+use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value, ReadColumn, read_block};
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 
 use crate::crash::Crash;
@@ -145,6 +145,19 @@ impl Warehouse for FakeWarehouse {
     ) -> Result<(), InsertError> {
         self.crash.effect(|| self.apply(&table.name, block, token)).await
     }
+}
+
+/// The block's rows, read back from what was sent.
+fn rows_of(block: EncodedBlock<'_>) -> Vec<FakeRow> {
+    let (read, length) = read_block(block.native).expect("a block is valid Native");
+    assert_eq!((read.rows, length), (block.rows, block.native.len()), "one block, and nothing behind it");
+    let names: Vec<_> = read.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, block.columns, "the block has the columns that it says");
+    let row = |row| {
+        let value = |column: &ReadColumn| column.column.value(row).expect("every column has every row");
+        read.columns.iter().map(|column| (column.name.clone(), value(column))).collect()
+    };
+    (0..read.rows).map(row).collect()
 }
 
 fn missing(table: &str) -> Fault {
