@@ -1,0 +1,394 @@
+//! The command line as types: what may be said, with its help. What it does is wired elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Events from Kafka into ClickHouse, each one exactly once; what cannot be a row is a dead letter.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, max_term_width = 100)]
+#[command(arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How the program speaks.
+    #[command(flatten)]
+    pub speech: Speech,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  tidegate demo                                 see the whole path at work on real events
+  tidegate up --data-dir data                   a Kafka and a ClickHouse on this machine
+  tidegate config check --config sink.yaml      everything that is wrong with a file, at once
+  tidegate sink --config sink.yaml              your Kafka, your ClickHouse
+  tidegate dlq list --config sink.yaml          what was refused, and why
+
+Exit codes:
+  0  done
+  1  failed: the message says what, and what to do
+  2  the command line or the configuration file is wrong
+  3  halted: a connector refused too large a share of its records";
+
+/// How the program speaks.
+#[derive(Debug, Clone, Args)]
+pub struct Speech {
+    /// What standard output gets: text for people, JSON for programs
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Output::Text, global = true)]
+    pub output: Output,
+    /// What the log on standard error tells: a level, or a filter such as `warn,tidegate_kafka=debug`
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "warn",
+        env = "TIDEGATE_LOG",
+        hide_env_values = true,
+        global = true
+    )]
+    pub log_level: String,
+    /// How the log on standard error is written
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+    /// Whether text is coloured; `auto` looks at the terminal and at `NO_COLOR`
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto, global = true)]
+    pub color: ColorChoice,
+}
+
+/// What standard output gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// If standard output is a terminal and `NO_COLOR` is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole path on real events, with an own Kafka and ClickHouse, and report what became of them
+    Demo(Demo),
+    /// Run Kafka, ClickHouse and Tidegate on this machine until told to stop
+    Up(Up),
+    /// Bring the topics of a configuration file into its tables until told to stop
+    Sink(Sink),
+    /// Look at dead letters, and put them back after a fix
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// Check a configuration file, or print the JSON Schema of such files
+    #[command(subcommand)]
+    Config(Config),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  tidegate completions bash > /etc/bash_completion.d/tidegate")]
+    Completions(Completions),
+}
+
+/// Flags of `tidegate demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate demo
+  tidegate demo --records 100000
+  tidegate demo --data-dir /tmp/demo --keep     keep the tables, then: tidegate up --data-dir /tmp/demo
+  tidegate demo --output json")]
+pub struct Demo {
+    /// Where the engines keep their files; a temporary folder if absent
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How many records to publish at least; all payloads once if absent
+    #[arg(long, value_name = "N")]
+    pub records: Option<usize>,
+    /// Keep the files when done
+    #[arg(long, requires = "data_dir")]
+    pub keep: bool,
+}
+
+/// Flags of `tidegate up`. Port 0 takes a free one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate up --data-dir data
+  tidegate up --data-dir data --config up.yaml
+  tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --api-port 0 --output json")]
+pub struct Up {
+    /// Where the engines keep their files; created if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Kafka's port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 19092)]
+    pub kafka_port: u16,
+    /// ClickHouse's HTTP port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8123)]
+    pub clickhouse_port: u16,
+    /// ClickHouse's native TCP port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9000)]
+    pub clickhouse_native_port: u16,
+    /// The port of metrics, health and status on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub api_port: u16,
+    /// Connectors to run between the two
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of `tidegate sink`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tidegate sink --config sink.yaml --log-level info --log-format json")]
+pub struct Sink {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum Dlq {
+    /// List dead letters, newest first, and count them by reason
+    #[command(after_help = "\
+Examples:
+  tidegate dlq list --config sink.yaml
+  tidegate dlq list --config sink.yaml --reason bad_timestamp --limit 5
+  tidegate dlq list --config sink.yaml --topic github.webhooks --partition 0 --offset 58")]
+    List(DlqList),
+    /// Show one dead letter whole: its reasons, its headers, the record
+    #[command(
+        after_help = "Example:\n  tidegate dlq show --config sink.yaml 6c62272e07bb014262b821756295c58d"
+    )]
+    Show(DlqShow),
+    /// Put the original records back on their topics, marked with where they came from
+    #[command(after_help = "\
+A record that was put back once is not put back again.
+
+Examples:
+  tidegate dlq replay --config sink.yaml --reason missing_required --dry-run
+  tidegate dlq replay --config sink.yaml --reason missing_required
+  tidegate dlq replay --config sink.yaml --id 6c62272e07bb014262b821756295c58d")]
+    Replay(DlqReplay),
+}
+
+/// Where dead letters are.
+#[derive(Debug, Clone, Args)]
+pub struct DlqSource {
+    /// The configuration file of the sink that wrote them
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The connector that wrote them; needed if the file has several
+    #[arg(long, value_name = "NAME")]
+    pub connector: Option<String>,
+}
+
+/// Which dead letters. Several conditions all hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DlqFilter {
+    /// Only this reason code, such as `wrong_type`
+    #[arg(long, value_name = "CODE")]
+    pub reason: Option<String>,
+    /// Only records of this topic
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// Only records of this partition
+    #[arg(long, value_name = "N")]
+    pub partition: Option<i32>,
+    /// Only the record at this offset
+    #[arg(long, value_name = "N")]
+    pub offset: Option<i64>,
+    /// Only the dead letter with this id
+    #[arg(long, value_name = "ID", value_parser = dead_letter_id)]
+    pub id: Option<String>,
+    /// Only records that were meant for this table
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+}
+
+/// Flags of `tidegate dlq list`.
+#[derive(Debug, Args)]
+pub struct DlqList {
+    /// Where they are.
+    #[command(flatten)]
+    pub source: DlqSource,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: DlqFilter,
+    /// How many to list at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// Flags of `tidegate dlq show`.
+#[derive(Debug, Args)]
+pub struct DlqShow {
+    /// The dead letter's id, 32 hex digits
+    #[arg(value_name = "ID", value_parser = dead_letter_id)]
+    pub id: String,
+    /// Where it is.
+    #[command(flatten)]
+    pub source: DlqSource,
+}
+
+/// Flags of `tidegate dlq replay`.
+#[derive(Debug, Args)]
+pub struct DlqReplay {
+    /// Where they are.
+    #[command(flatten)]
+    pub source: DlqSource,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: DlqFilter,
+    /// How many to put back at most; all if absent
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Say what would be put back, and leave it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn dead_letter_id(text: &str) -> Result<String, String> {
+    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hex { Ok(text.to_ascii_lowercase()) } else { Err("expected 32 hex digits".to_owned()) }
+}
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check a file and tell all that is wrong with it, each with its place
+    #[command(after_help = "\
+Examples:
+  tidegate config check --config sink.yaml
+  tidegate config check --config up.yaml --for up
+  tidegate config check --config sink.yaml --output json")]
+    Check(ConfigCheck),
+    /// Print the JSON Schema of configuration files, for editors
+    #[command(after_help = "\
+Example:
+  tidegate config schema > tidegate.schema.json
+  and as the first line of sink.yaml:
+  # yaml-language-server: $schema=tidegate.schema.json")]
+    Schema,
+}
+
+/// Flags of `tidegate config check`.
+#[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Which command the file is for
+    #[arg(long = "for", value_name = "COMMAND", value_enum, default_value_t = ConfigFor::Sink)]
+    pub command: ConfigFor,
+}
+
+/// Which command a configuration file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFor {
+    /// `tidegate sink`.
+    Sink,
+    /// `tidegate up`.
+    Up,
+}
+
+/// Flags of `tidegate completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// How the program ends. A wrong command line ends with 2 as well, through `clap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed.
+    Failed,
+    /// 2: the command line or the configuration file is wrong.
+    Usage,
+    /// 3: a connector halted.
+    Halted,
+}
+
+impl Exit {
+    /// The exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Halted => 3,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_interface_that_programs_rely_on_parses() {
+        let line = "tidegate up --data-dir d --kafka-port 0 --clickhouse-port 0 --api-port 0 --output json";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(cli.speech.output, Output::Json);
+        assert!(matches!(cli.command, Command::Up(Up { kafka_port: 0, clickhouse_native_port: 9000, .. })));
+        let cli = Cli::try_parse_from(["tidegate", "demo", "--output", "json"]).unwrap();
+        assert!(matches!(cli.command, Command::Demo(Demo { records: None, keep: false, .. })));
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        let mut help = String::new();
+        explain(&mut Cli::command().term_width(100), &mut help);
+        insta::assert_snapshot!(help);
+    }
+
+    fn explain(command: &mut clap::Command, help: &mut String) {
+        let text = command.render_long_help();
+        help.push_str(&format!("$ {} --help\n{text}\n", command.get_name()));
+        for subcommand in command.get_subcommands_mut() {
+            if subcommand.get_name() != "help" {
+                explain(subcommand, help);
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_is_named_by_its_whole_id() {
+        assert!(dead_letter_id("6c62272e07bb014262b821756295c58d").is_ok());
+        assert!(dead_letter_id("6c62").is_err());
+    }
+}
