@@ -1,2 +1,33 @@
 //! `cargo xtask`: the repository's own checks and code generation.
-fn main() {}
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use xtask::{codegen, repository, tidy};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let command = std::env::args().nth(1).unwrap_or_default();
+    match command.as_str() {
+        "tidy" => tidy(),
+        "codegen" => codegen(),
+        _ => bail!("expected `cargo xtask tidy` or `cargo xtask codegen`"),
+    }
+}
+
+fn tidy() -> anyhow::Result<ExitCode> {
+    let findings = tidy::findings(&repository())?;
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn codegen() -> anyhow::Result<ExitCode> {
+    for generated in codegen::files()? {
+        let path = repository().join(generated.path);
+        fs::write(&path, generated.text).with_context(|| format!("write {}", path.display()))?;
+        println!("wrote {}", generated.path);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -7,8 +7,8 @@ use crate::connector::Connector;
 use crate::diagnostic::{Mistake, Position};
 use crate::file::{SinkFile, UpFile};
 use crate::node::{Node, NodeKind};
+use crate::reading::Reading;
 use crate::scalar::ByteSize;
-use crate::shape::Reading;
 
 /// librdkafka's properties that the delivery protocol, or another key of the file, sets.
 const KAFKA_OWNED: [(&str, &str); 14] = [
@@ -117,7 +117,10 @@ fn topics(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
 
 fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
     let variable = connector.table.template.fixed().is_none();
-    let names_event = connector.schema.as_ref().is_some_and(|schema| schema.pointer.contains("{event}"));
+    let names_event = connector
+        .schema
+        .as_ref()
+        .is_some_and(|schema| schema.pointer.0.iter().any(|pointer| pointer.contains("{event}")));
     if names_event && !variable {
         let message = "`{event}` stands for nothing: the table's name has no variable part";
         let hint = Some("name the schema itself, or make the table a template".to_owned());
@@ -136,7 +139,7 @@ fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
         cx.report(Mistake::Conflict, place(node, &["create_tables"]), message, None);
     }
     if let Some(schema) = &connector.schema
-        && !(schema.pointer == "#" || schema.pointer.starts_with("#/"))
+        && !schema.pointer.0.iter().all(|pointer| pointer == "#" || pointer.starts_with("#/"))
     {
         let message = "expected a pointer that begins with `#/`";
         let hint = Some("`#` is the whole file, `#/definitions/x` a part of it".to_owned());

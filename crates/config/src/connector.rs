@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::Mistake;
 use crate::node::{Node, NodeKind};
+use crate::reading::Reading;
 use crate::scalar::{ByteSize, FieldPath, Identifier, Name, Topic};
-use crate::shape::{Definitions, Reading, Shape, choice, choose, or_variable, quoted, section};
+use crate::shape::{Definitions, Shape, choice, choose, or_variable, quoted, section};
 use crate::template::TableRoute;
 
 section! {
@@ -79,9 +80,10 @@ section! {
     pub struct SchemaSource as "`schema`" {
         /// The file with the schema.
         file: PathBuf;
-        /// The schema's place in the file, a JSON Pointer as a fragment (`#/definitions/{event}_event`).
-        /// `{event}` is what the variable parts of the table's template came to.
-        pointer: String = "#";
+        /// The schema's place in the file, a JSON Pointer as a fragment (`#/definitions/{event}_event`), or
+        /// a list of places, of which the first that exists counts. `{event}` is what the variable
+        /// parts of the table's template came to.
+        pointer: Pointers = "#";
         /// Whether an event without a schema is refused.
         required: bool = "true";
         /// Whether `format` is checked, or only an annotation.
@@ -90,10 +92,29 @@ section! {
 }
 
 impl SchemaSource {
-    /// The pointer for `event`, unescaped fragment and all: `#/definitions/push_event`.
-    #[must_use]
-    pub fn pointer_for(&self, event: &str) -> String {
-        self.pointer.replace("{event}", &event.replace('~', "~0").replace('/', "~1"))
+    /// The pointers to try for `event`, unescaped fragments and all: `#/definitions/push_event`.
+    pub fn pointers_for(&self, event: &str) -> impl Iterator<Item = String> {
+        let event = event.replace('~', "~0").replace('/', "~1");
+        self.pointer.0.iter().map(move |pointer| pointer.replace("{event}", &event))
+    }
+}
+
+/// One place in a file, or several in the order in which they are tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointers(pub Vec<String>);
+
+impl Shape for Pointers {
+    fn read(node: &Node, cx: &mut Reading<'_>) -> Option<Self> {
+        match &node.kind {
+            NodeKind::List(_) => Vec::read(node, cx).map(Self),
+            NodeKind::Text(_) | NodeKind::Nothing | NodeKind::Map(_) => {
+                String::read(node, cx).map(|pointer| Self(vec![pointer]))
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({"anyOf": [String::schema(definitions), Vec::<String>::schema(definitions)]})
     }
 }
 

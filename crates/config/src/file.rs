@@ -13,8 +13,9 @@ use crate::connector::Connector;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::kafka::Kafka;
 use crate::node::{self, Node};
+use crate::reading::{Found, Reading};
 use crate::scalar::{ByteSize, Identifier};
-use crate::shape::{Definitions, Found, Reading, Shape, section};
+use crate::shape::{Definitions, Shape, section};
 
 section! {
     /// The configuration of `tidegate sink`: any Kafka, any ClickHouse, and the connectors between them.

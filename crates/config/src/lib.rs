@@ -15,6 +15,7 @@ mod file;
 mod kafka;
 mod nearest;
 mod node;
+mod reading;
 mod scalar;
 mod shape;
 mod template;
@@ -22,7 +23,7 @@ mod template;
 pub use clickhouse::{ClickHouse, ClickHouseTls, Compression};
 pub use connector::{
     Batch, BatchLimits, Column, Connector, CreateTables, DeadLetters, Delivery, EpochUnit, Format, Formats,
-    HaltGuard, HaltWhen, SchemaSource, Tombstones, UnknownFields,
+    HaltGuard, HaltWhen, Pointers, SchemaSource, Tombstones, UnknownFields,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake};
 pub use file::{

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::Mistake;
 use crate::node::Node;
-use crate::shape::{Declared, Definitions, Fields, ObjectSchema, Reading, Shape, Word};
+use crate::reading::Reading;
+use crate::shape::{Declared, Definitions, Fields, ObjectSchema, Shape, Word};
 
 impl Word for bool {
     const EXPECTED: &'static str = "true or false";

@@ -7,8 +7,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::node::{Node, NodeKind};
+use crate::reading::Reading;
 use crate::scalar::{FieldPath, Identifier};
-use crate::shape::{Definitions, Reading, Shape, Word, choice, section};
+use crate::shape::{Definitions, Shape, Word, choice, section};
 
 /// One part of a table's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

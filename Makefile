@@ -1,0 +1,41 @@
+# Tidegate: `make demo` shows the main job, `make test` runs every test, `make check` what a change must pass.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+target := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## list these targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: setup
+setup: ## install what is missing, fetch the engine and the test data
+	@scripts/setup
+
+.PHONY: demo
+demo: setup ## run the main job on real events, with an own Kafka and ClickHouse
+	@source scripts/environment && $(CARGO) build --release --locked --package tidegate
+	@$(target)/release/tidegate demo
+
+.PHONY: test
+test: setup ## run every test
+	@source scripts/environment && $(CARGO) test --workspace --locked
+
+.PHONY: check
+check: setup ## formatting, lints, house style, licences, unused dependencies, documentation
+	@source scripts/environment && $(CARGO) fmt --all --check
+	@source scripts/environment && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@source scripts/environment && $(CARGO) run --quiet --locked --package xtask -- tidy
+	@source scripts/environment && RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+	@source scripts/environment && scripts/cargo-tool cargo-deny 0.20.2 && $(CARGO) deny --log-level error check licenses bans sources
+	@source scripts/environment && scripts/cargo-tool cargo-machete 0.9.2 && $(CARGO) machete
+
+.PHONY: bench
+bench: setup ## measure decoding and encoding
+	@source scripts/environment && $(CARGO) bench --locked --package tidegate-codec --bench decode
+
+.PHONY: clean
+clean: ## remove what was built; the fetched engine stays
+	@source scripts/environment && $(CARGO) clean

@@ -1,0 +1,92 @@
+//! Which crate may know which. A new edge is a change of the architecture: it is added here, and told in
+//! ARCHITECTURE.md.
+
+/// Our crates, by ring, and which of our crates each may depend on.
+pub(crate) const LAYERS: [(&str, &[&str]); 12] = [
+    ("core", &[]),
+    ("config", &[]),
+    ("native", &[]),
+    ("schema", &[]),
+    ("codec", &["core", "native", "schema"]),
+    ("pipeline", &["core", "config", "native", "schema", "codec"]),
+    ("kafka", &["core", "pipeline"]),
+    ("clickhouse", &["core", "native", "pipeline"]),
+    ("broker", &[]),
+    ("engine", &[]),
+    ("testkit", &["core", "native", "pipeline"]),
+    (
+        "tidegate",
+        &[
+            "core",
+            "config",
+            "native",
+            "schema",
+            "codec",
+            "pipeline",
+            "kafka",
+            "clickhouse",
+            "broker",
+            "engine",
+        ],
+    ),
+];
+
+/// Foreign APIs that one crate owns: nobody else names them.
+pub(crate) const OWNERS: [(&str, &str); 4] =
+    [("rdkafka", "kafka"), ("reqwest", "clickhouse"), ("kafka-protocol", "broker"), ("libloading", "engine")];
+
+/// What is wrong with the dependencies of `name`, whose Cargo.toml says `manifest`: line and message.
+/// Dependencies of tests are free: a test may put a client beside the broker that it talks to.
+pub(crate) fn check(name: &str, manifest: &str) -> Vec<(usize, String)> {
+    let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == name) else {
+        return vec![(1, format!("crate `{name}` has no layer; add it to xtask/src/layers.rs"))];
+    };
+    let mut wrong = Vec::new();
+    for (line, dependency) in dependencies(manifest) {
+        if let Some(ours) = dependency.strip_prefix("tidegate-")
+            && !allowed.contains(&ours)
+        {
+            wrong.push((line, format!("crate `{name}` may not depend on `{ours}`")));
+        }
+        if let Some((_, owner)) = OWNERS.iter().find(|(foreign, _)| *foreign == dependency)
+            && *owner != name
+        {
+            wrong.push((line, format!("`{dependency}` belongs to crate `{owner}` alone")));
+        }
+    }
+    wrong
+}
+
+/// Names under `[dependencies]`, with their lines.
+fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut inside = false;
+    manifest.lines().enumerate().filter_map(move |(index, line)| {
+        if line.starts_with('[') {
+            inside = line.trim() == "[dependencies]";
+            return None;
+        }
+        let name =
+            line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        inside.then_some((index + 1, name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_outwards_is_found_and_one_inwards_is_not() {
+        let manifest = "[package]\nname = \"x\"\n\n[dependencies]\ntidegate-core.workspace = true\n\
+                        tidegate-kafka = { path = \"../kafka\" }\n\n[dev-dependencies]\nrdkafka = \"1\"\n";
+        assert_eq!(check("codec", manifest), [(6, "crate `codec` may not depend on `kafka`".to_owned())]);
+        assert!(check("stranger", manifest)[0].1.contains("no layer"));
+    }
+
+    #[test]
+    fn a_foreign_api_has_one_owner() {
+        let manifest = "[dependencies]\nrdkafka.workspace = true\n";
+        assert_eq!(check("kafka", manifest), []);
+        assert_eq!(check("pipeline", manifest), [(2, "`rdkafka` belongs to crate `kafka` alone".to_owned())]);
+    }
+}
