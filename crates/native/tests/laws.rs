@@ -4,8 +4,8 @@
 mod random;
 
 use proptest::prelude::*;
-use random::{Random, any_type, odd_type, push, push_part};
-use tidegate_native::{BlockColumn, Column, Type, read_block, write_block};
+use random::{Random, any_type, push, push_part};
+use tidegate_native::{BlockColumn, Column, JsonType, Type, read_block, write_block};
 
 fn filled(ty: &Type, rows: usize, seed: u64) -> Column {
     let mut column = Column::for_type(ty).unwrap();
@@ -19,6 +19,30 @@ fn block(ty: &Type, column: &Column) -> Vec<u8> {
     let columns = [BlockColumn { name: "c", ty: &ty.to_string(), column }];
     write_block(&columns, column.len(), &mut bytes).unwrap();
     bytes
+}
+
+/// Types that need not be the server's to be read and printed again.
+fn odd_type(random: &mut Random) -> Type {
+    let json = JsonType {
+        max_dynamic_types: random.coin().then(|| random.next() % 200),
+        max_dynamic_paths: random.coin().then(|| random.next() % 10_000),
+        paths: vec![("a.b".to_owned(), any_type(random, 1)), ("skip".to_owned(), Type::String)],
+        skip_paths: (0..random.below(3)).map(|n| format!("s.`{n}")).collect(),
+        skip_regexps: (0..random.below(2)).map(|n| format!("'{n}\\d")).collect(),
+    };
+    let texts = [
+        "AggregateFunction(uniq, String)",
+        "MultiPolygon",
+        "QBit(Float32, 8)",
+        "SimpleAggregateFunction(groupArrayArray(5), Array(String))",
+        "Tuple()",
+        "Other(')', `)`, (x))",
+    ];
+    match random.below(3) {
+        0 => Type::Json(Box::new(json)),
+        1 => Type::parse(texts[random.below(texts.len())]).unwrap(),
+        _ => any_type(random, 4),
+    }
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Random types, and random values for a column of a type.
 
-use tidegate_native::{Column, JsonType, TupleElement, Type};
+use tidegate_native::{Column, TupleElement, Type};
 
 /// A stream of numbers from a seed (splitmix64): a failing case is its seed.
 pub(crate) struct Random(pub(crate) u64);
@@ -122,30 +122,6 @@ pub(crate) fn scalar(random: &mut Random) -> Type {
     match all.swap_remove(chosen) {
         Type::Alias { .. } => Type::String,
         other => other,
-    }
-}
-
-/// Types that need not be the server's to be read and printed again.
-pub(crate) fn odd_type(random: &mut Random) -> Type {
-    let json = JsonType {
-        max_dynamic_types: random.coin().then(|| random.next() % 200),
-        max_dynamic_paths: random.coin().then(|| random.next() % 10_000),
-        paths: vec![("a.b".to_owned(), any_type(random, 1)), ("skip".to_owned(), Type::String)],
-        skip_paths: (0..random.below(3)).map(|n| format!("s.`{n}")).collect(),
-        skip_regexps: (0..random.below(2)).map(|n| format!("'{n}\\d")).collect(),
-    };
-    let texts = [
-        "AggregateFunction(uniq, String)",
-        "MultiPolygon",
-        "QBit(Float32, 8)",
-        "SimpleAggregateFunction(groupArrayArray(5), Array(String))",
-        "Tuple()",
-        "Other(')', `)`, (x))",
-    ];
-    match random.below(3) {
-        0 => Type::Json(Box::new(json)),
-        1 => Type::parse(texts[random.below(texts.len())]).unwrap(),
-        _ => any_type(random, 4),
     }
 }
 
