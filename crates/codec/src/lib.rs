@@ -1,1 +1,30 @@
 //! Bytes to columns by a plan compiled once per schema and table.
+//!
+//! [`Plan::compile`] decides once which field reaches which column and what each rule checks;
+//! [`Plan::append`] then reads a record in one pass: grammar, rules and columns together, no tree of
+//! values in between. A record that cannot become a row leaves the [`Block`] as it was.
+//!
+//! Pure: no clock, no file, no socket. The same records make the same rows.
+
+mod block;
+mod build;
+mod compile;
+mod find;
+mod instant;
+mod members;
+mod meta;
+mod node;
+mod number;
+mod open;
+mod options;
+mod plan;
+mod reader;
+mod refusal;
+mod scalar;
+mod walk;
+
+pub use block::{Block, DroppedField};
+pub use find::find_text;
+pub use instant::{TimePattern, TimePatternError};
+pub use options::{ColumnOptions, EpochUnit, Limits, Metadata, PlanOptions, UnknownFields};
+pub use plan::{Appended, Plan, PlanError};

@@ -26,7 +26,11 @@ impl Decimal {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let dotted = mantissa.len() != whole.len();
         let digits_only = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || (dotted && fraction.is_empty()) || !digits_only(whole) || !digits_only(fraction) {
+        if whole.is_empty()
+            || (dotted && fraction.is_empty())
+            || !digits_only(whole)
+            || !digits_only(fraction)
+        {
             return None;
         }
         let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
@@ -118,8 +122,7 @@ impl Ord for Decimal {
             (false, true) => -1,
             (false, false) => 1,
         };
-        let magnitude =
-            || self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits));
+        let magnitude = || self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits));
         match sign(self).cmp(&sign(other)) {
             Ordering::Equal if self.negative => magnitude().reverse(),
             Ordering::Equal => magnitude(),
@@ -145,7 +148,19 @@ mod tests {
 
     #[test]
     fn order_is_that_of_the_numbers() {
-        let sorted = ["-1e400", "-12", "-1.5", "-1", "0", "1e-400", "0.1", "1", "9.99", "10", "1e99999999999999999999"];
+        let sorted = [
+            "-1e400",
+            "-12",
+            "-1.5",
+            "-1",
+            "0",
+            "1e-400",
+            "0.1",
+            "1",
+            "9.99",
+            "10",
+            "1e99999999999999999999",
+        ];
         for pair in sorted.windows(2) {
             assert!(decimal(pair[0]) < decimal(pair[1]), "{} < {}", pair[0], pair[1]);
         }
@@ -153,7 +168,9 @@ mod tests {
 
     #[test]
     fn integral_and_scaled_digits_see_through_the_notation() {
-        assert!(decimal("1.0").integral() && decimal("15e-1").integral() == false && decimal("0.0").integral());
+        assert!(
+            decimal("1.0").integral() && decimal("15e-1").integral() == false && decimal("0.0").integral()
+        );
         assert_eq!(decimal("1.25").scaled_digits(2, 10).as_deref(), Some(&b"125"[..]));
         assert_eq!(decimal("1.25").scaled_digits(1, 10), None);
         assert_eq!(decimal("1e3").scaled_digits(0, 3), None);

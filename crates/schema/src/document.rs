@@ -127,7 +127,15 @@ impl JsonSchema {
         let root = merger.root(node)?;
         let rules = std::mem::take(&mut merger.rules);
         let outline = outline(&graph.nodes, NodeId(node.0));
-        Ok(Self { text: text.to_owned(), pointer: pointer.to_owned(), formats, root, rules, outline, general })
+        Ok(Self {
+            text: text.to_owned(),
+            pointer: pointer.to_owned(),
+            formats,
+            root,
+            rules,
+            outline,
+            general,
+        })
     }
 
     /// The rules of the whole value.
@@ -161,7 +169,8 @@ impl JsonSchema {
     /// passes or is not JSON. Slow, and thorough.
     #[must_use]
     pub fn violations(&self, json: &[u8], most: usize) -> Vec<Violation> {
-        serde_json::from_slice(json).map_or_else(|_| Vec::new(), |value| self.general.violations(&value, most))
+        serde_json::from_slice(json)
+            .map_or_else(|_| Vec::new(), |value| self.general.violations(&value, most))
     }
 
     /// Whether the general validator accepts a value.
@@ -175,7 +184,9 @@ fn draft(document: &Value) -> Result<Draft, SchemaError> {
     let Some(uri) = document.get("$schema") else { return Ok(Draft::Draft202012) };
     let uri = uri.as_str().unwrap_or_default();
     match uri.trim_end_matches('#') {
-        "http://json-schema.org/draft-07/schema" | "https://json-schema.org/draft-07/schema" => Ok(Draft::Draft7),
+        "http://json-schema.org/draft-07/schema" | "https://json-schema.org/draft-07/schema" => {
+            Ok(Draft::Draft7)
+        }
         "https://json-schema.org/draft/2020-12/schema" => Ok(Draft::Draft202012),
         _ => Err(SchemaError::Draft { uri: uri.to_owned() }),
     }
@@ -196,7 +207,9 @@ fn check_against_draft(document: &Value, draft: Draft) -> Result<(), SchemaError
 fn mentions(value: &Value, keyword: &str) -> bool {
     match value {
         Value::Array(items) => items.iter().any(|item| mentions(item, keyword)),
-        Value::Object(members) => members.iter().any(|(name, member)| name == keyword || mentions(member, keyword)),
+        Value::Object(members) => {
+            members.iter().any(|(name, member)| name == keyword || mentions(member, keyword))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

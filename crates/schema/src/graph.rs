@@ -93,7 +93,12 @@ fn address(value: &Value) -> usize {
 }
 
 impl<'r> GraphBuilder<'r> {
-    pub(crate) fn new(registry: &'r Registry<'r>, document: &Value, draft: Draft, formats: FormatMode) -> Self {
+    pub(crate) fn new(
+        registry: &'r Registry<'r>,
+        document: &Value,
+        draft: Draft,
+        formats: FormatMode,
+    ) -> Self {
         let mut pointers = HashMap::new();
         locate(document, String::new(), &mut pointers);
         Self { registry, draft, formats, pointers, known: HashMap::new(), nodes: Vec::new() }
@@ -108,7 +113,10 @@ impl<'r> GraphBuilder<'r> {
             .offline()
             .build(schema)
             .map(Foreign::new)
-            .map_err(|error| SchemaError::Invalid { pointer: error.schema_path().to_string(), message: error.to_string() })
+            .map_err(|error| SchemaError::Invalid {
+                pointer: error.schema_path().to_string(),
+                message: error.to_string(),
+            })
     }
 
     fn push(&mut self, node: Node) -> NodeId {
@@ -170,8 +178,10 @@ impl<'r> GraphBuilder<'r> {
         let location = self.pointer(schema);
         for keyword in ["oneOf", "anyOf"] {
             let Some(listed) = keywords.get(keyword) else { continue };
-            let ids = subschemas(Some(listed)).map(|one| self.add(one, resolver)).collect::<Result<_, _>>()?;
-            node.alternatives.push((ids, json!({ keyword: refer(listed, &format!("{location}/{keyword}")) })));
+            let ids =
+                subschemas(Some(listed)).map(|one| self.add(one, resolver)).collect::<Result<_, _>>()?;
+            node.alternatives
+                .push((ids, json!({ keyword: refer(listed, &format!("{location}/{keyword}")) })));
         }
         for group in APART {
             let of_group = group.iter().filter(|keyword| keywords.contains_key(**keyword));
@@ -216,7 +226,8 @@ impl<'r> GraphBuilder<'r> {
         if let Some(value) = keywords.get("const") {
             lists.push(std::slice::from_ref(value));
         }
-        if lists.len() > 1 || lists.iter().flat_map(|list| list.iter()).any(|v| v.is_array() || v.is_object()) {
+        if lists.len() > 1 || lists.iter().flat_map(|list| list.iter()).any(|v| v.is_array() || v.is_object())
+        {
             for keyword in ["enum", "const"] {
                 node.apart.extend(keywords.get(keyword).map(|value| json!({ keyword: value })));
             }
@@ -253,7 +264,8 @@ impl<'r> GraphBuilder<'r> {
             node.strings.get_or_insert_default().length_max = Some(most);
         }
         if let Some(Value::String(pattern)) = keywords.get("pattern") {
-            let compiled = jsonschema_regex::to_rust_regex(pattern).ok().and_then(|rust| regex::Regex::new(&rust).ok());
+            let compiled =
+                jsonschema_regex::to_rust_regex(pattern).ok().and_then(|rust| regex::Regex::new(&rust).ok());
             match compiled {
                 Some(regex) => node.strings.get_or_insert_default().patterns.push((regex, pattern.clone())),
                 // Look-around and back-references.
@@ -414,7 +426,8 @@ fn refer(listed: &Value, place: &str) -> Value {
         Value::Object(members) => {
             let refer_member = |(name, member): (&String, &Value)| {
                 let names = member.is_array();
-                let value = if names { member.clone() } else { refer_to(&format!("{place}/{}", escape(name))) };
+                let value =
+                    if names { member.clone() } else { refer_to(&format!("{place}/{}", escape(name))) };
                 (name.clone(), value)
             };
             Value::Object(members.iter().map(refer_member).collect())

@@ -58,19 +58,23 @@ impl<'g, 'r> Merger<'g, 'r> {
         let graph = self.graph;
         let nodes: Vec<(&Node, Types)> =
             conjunction.nodes.iter().map(|(id, types)| (&graph.nodes[id.0], *types)).collect();
-        let of = |types: Types| nodes.iter().filter(move |(_, for_types)| for_types.intersects(types)).map(|(node, _)| *node);
+        let of = |types: Types| {
+            nodes.iter().filter(move |(_, for_types)| for_types.intersects(types)).map(|(node, _)| *node)
+        };
         let mut foreign = Vec::new();
         for (types, schema) in &conjunction.foreign {
             foreign.push((*types, self.graph.compile(schema)?));
         }
         Ok(Rules {
             types: conjunction.types,
-            numbers: of(Types::NUMBER).filter_map(|node| node.numbers.as_ref()).cloned().reduce(both_numbers).map(
-                |mut rules| {
+            numbers: of(Types::NUMBER)
+                .filter_map(|node| node.numbers.as_ref())
+                .cloned()
+                .reduce(both_numbers)
+                .map(|mut rules| {
                     rules.settle();
                     rules
-                },
-            ),
+                }),
             strings: of(Types::STRING).filter_map(|node| node.strings.as_ref()).cloned().reduce(both_strings),
             arrays: self.arrays(&of(Types::ARRAY).collect::<Vec<_>>()),
             objects: self.objects(&of(Types::OBJECT).collect::<Vec<_>>()),
@@ -102,7 +106,9 @@ impl<'g, 'r> Merger<'g, 'r> {
                     Some(kinds) => {
                         let all = kinds.iter().fold(Types::NONE, |all, kind| all | *kind);
                         result.types = result.types & (all | !types);
-                        waiting.extend(ids.iter().zip(kinds).map(|(id, kind)| (*id, types & kind.with_whole_numbers())));
+                        waiting.extend(
+                            ids.iter().zip(kinds).map(|(id, kind)| (*id, types & kind.with_whole_numbers())),
+                        );
                     }
                     None => result.foreign.push((types, schema.clone())),
                 }
@@ -188,7 +194,8 @@ impl<'g, 'r> Merger<'g, 'r> {
             }
         }
         for node in &nodes {
-            let own: HashMap<&str, NodeId> = node.properties.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+            let own: HashMap<&str, NodeId> =
+                node.properties.iter().map(|(name, id)| (name.as_str(), *id)).collect();
             for (name, set, required) in &mut members {
                 *required |= node.required.contains(name);
                 set.extend(own.get(name.as_str()).copied().or(node.additional).map(|id| (id, Types::ALL)));
@@ -219,7 +226,9 @@ fn both_numbers(a: NumberRules, b: NumberRules) -> NumberRules {
     rules.minimum = tighter(a.minimum, b.minimum, true);
     rules.maximum = tighter(a.maximum, b.maximum, false);
     rules.one_of = match (a.one_of, b.one_of) {
-        (Some(a), Some(b)) => Some(a.into_iter().filter(|(one, _)| b.iter().any(|(other, _)| one == other)).collect()),
+        (Some(a), Some(b)) => {
+            Some(a.into_iter().filter(|(one, _)| b.iter().any(|(other, _)| one == other)).collect())
+        }
         (a, b) => a.or(b),
     };
     rules

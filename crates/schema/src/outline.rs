@@ -136,7 +136,11 @@ fn kind(nodes: &[Node], id: NodeId, path: &mut Vec<NodeId>) -> Kind {
         types: node.types,
         formats: Vec::new(),
         enumerated: strings.is_some_and(|rules| rules.one_of.is_some()),
-        natural: node.numbers.as_ref().and_then(|rules| rules.minimum()).is_some_and(|bound| !bound.value.negative()),
+        natural: node
+            .numbers
+            .as_ref()
+            .and_then(|rules| rules.minimum())
+            .is_some_and(|bound| !bound.value.negative()),
         items: node.items.2.into_iter().collect(),
     };
     let mut format = strings.and_then(|rules| rules.formats.first()).map(|format| format.name().to_owned());

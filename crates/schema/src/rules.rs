@@ -251,12 +251,16 @@ impl NumberRules {
         let Some(value) = Decimal::parse(text) else {
             return Err(Violation::new("type", "number"));
         };
-        if let Some(bound) = self.minimum.as_ref().filter(|b| value < b.value || (b.exclusive && value == b.value)) {
+        if let Some(bound) =
+            self.minimum.as_ref().filter(|b| value < b.value || (b.exclusive && value == b.value))
+        {
             let (keyword, words) =
                 if bound.exclusive { ("exclusiveMinimum", "more than") } else { ("minimum", "at least") };
             return Err(Violation::new(keyword, format!("{words} `{}`", bound.text)));
         }
-        if let Some(bound) = self.maximum.as_ref().filter(|b| value > b.value || (b.exclusive && value == b.value)) {
+        if let Some(bound) =
+            self.maximum.as_ref().filter(|b| value > b.value || (b.exclusive && value == b.value))
+        {
             let (keyword, words) =
                 if bound.exclusive { ("exclusiveMaximum", "less than") } else { ("maximum", "at most") };
             return Err(Violation::new(keyword, format!("{words} `{}`", bound.text)));
@@ -374,7 +378,12 @@ impl ObjectRules {
     /// # Errors
     /// The first rule that the number breaks.
     pub fn check_count(&self, count: u64) -> Result<(), Box<Violation>> {
-        check_count(count, (self.members_min, "minProperties"), (self.members_max, "maxProperties"), "members")
+        check_count(
+            count,
+            (self.members_min, "minProperties"),
+            (self.members_max, "maxProperties"),
+            "members",
+        )
     }
 }
 
@@ -388,7 +397,9 @@ fn check_count(
         (Some(least), _) if count < least => {
             Err(Violation::new(least_keyword, format!("at least {least} {what}")))
         }
-        (_, Some(most)) if count > most => Err(Violation::new(most_keyword, format!("at most {most} {what}"))),
+        (_, Some(most)) if count > most => {
+            Err(Violation::new(most_keyword, format!("at most {most} {what}")))
+        }
         _ => Ok(()),
     }
 }

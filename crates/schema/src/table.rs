@@ -65,7 +65,8 @@ fn column_type(outline: &Outline, optional: bool) -> (String, &'static str) {
     if types == Types::OBJECT {
         return (if null || optional { "Nullable(JSON)" } else { "JSON" }.to_owned(), "");
     }
-    if types == Types::ARRAY && !null
+    if types == Types::ARRAY
+        && !null
         && let Some(items) = &outline.items
         && let Some(item) = item_type(items)
     {
@@ -78,7 +79,9 @@ fn item_type(items: &Outline) -> Option<String> {
     let null = items.types.intersects(Types::NULL);
     let types = items.types & !Types::NULL;
     match scalar(items, types) {
-        Some(scalar) if null => Some(format!("Nullable({})", scalar.replace("LowCardinality(String)", "String"))),
+        Some(scalar) if null => {
+            Some(format!("Nullable({})", scalar.replace("LowCardinality(String)", "String")))
+        }
         Some(scalar) => Some(scalar.to_owned()),
         None if types == Types::OBJECT && !null => Some("JSON".to_owned()),
         None => None,
@@ -184,8 +187,11 @@ mod tests {
             ]}"##,
         )
         .unwrap();
-        let columns: Vec<String> =
-            table_for(&schema).columns.iter().map(|c| format!("{} {} {}", c.name, c.ty, c.rest).trim().to_owned()).collect();
+        let columns: Vec<String> = table_for(&schema)
+            .columns
+            .iter()
+            .map(|c| format!("{} {} {}", c.name, c.ty, c.rest).trim().to_owned())
+            .collect();
         assert_eq!(
             columns,
             [

@@ -1,0 +1,195 @@
+//! The rows of one batch for one plan, as columns.
+
+use std::collections::BTreeMap;
+
+use tidegate_native::{BlockColumn, Column, write_block};
+
+/// A field whose values were dropped, by a sample: the first 64 records of a block, and each 64th after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedField {
+    /// The field: a JSON Pointer, `*` for the items of an array.
+    pub path: String,
+    /// How many values, in the records that were sampled.
+    pub count: u64,
+}
+
+/// Columns for one table, filled record by record by [`Plan::append`](crate::Plan::append).
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub(crate) names: Vec<String>,
+    pub(crate) types: Vec<String>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: usize,
+    pub(crate) memory: Memory,
+    size_measured: usize,
+    size_guessed: usize,
+}
+
+/// What decoding keeps from record to record: buffers, and which field came after which.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    /// For each place after a field of an object, the field that came next the last time.
+    pub(crate) next: Vec<u32>,
+    /// Which fields of the objects that are open have been seen, one bit a field.
+    pub(crate) seen: Vec<u64>,
+    /// Hashes of the names of the objects that are open and checked for names that repeat.
+    pub(crate) names: Vec<u64>,
+    pub(crate) scratch: String,
+    pub(crate) key: String,
+    pub(crate) collected: Collected,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    /// Dropped in the record at hand.
+    pub(crate) n_dropped: u32,
+    /// Their paths, which count only if the record becomes a row. Empty in records that are no sample.
+    pub(crate) dropped_here: Vec<String>,
+    /// How many records have been read, to sample some.
+    pub(crate) n_records: u64,
+}
+
+/// Fields without a column, on their way into the column that collects them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Collected {
+    /// The JSON object so far, without its outer braces.
+    pub(crate) text: String,
+    /// The names of the objects that are open in `text`.
+    pub(crate) open: usize,
+    /// The names of the objects that the record has open.
+    pub(crate) path: Vec<String>,
+}
+
+impl Collected {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.open = 0;
+        self.path.clear();
+    }
+
+    /// Adds a member to the object that the record has open. `name` and `value` are JSON texts.
+    pub(crate) fn member(&mut self, name: &str, value: &str) {
+        while self.open < self.path.len() {
+            self.comma();
+            let opened = &self.path[self.open];
+            self.text.push('"');
+            self.text.push_str(opened);
+            self.text.push_str("\":{");
+            self.open += 1;
+        }
+        self.comma();
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push_str("\":");
+        self.text.push_str(value);
+    }
+
+    fn comma(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with('{') {
+            self.text.push(',');
+        }
+    }
+
+    /// The record leaves its innermost open object.
+    pub(crate) fn leave(&mut self) {
+        self.path.pop();
+        if self.open > self.path.len() {
+            self.text.push('}');
+            self.open -= 1;
+        }
+    }
+}
+
+impl Block {
+    /// How many different paths of dropped fields are kept; further ones count under `/…`.
+    pub const DROPPED_PATHS_MAX: usize = 100;
+
+    pub(crate) fn new(columns: Vec<(String, String, Column)>, predictions: usize) -> Self {
+        let (mut names, mut types, mut builders) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, ty, column) in columns {
+            names.push(name);
+            types.push(ty);
+            builders.push(column);
+        }
+        let memory = Memory { next: vec![0; predictions], ..Memory::default() };
+        Self { names, types, columns: builders, rows: 0, memory, size_measured: 0, size_guessed: 0 }
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What the columns take, in bytes, about. Measured every 256 rows; in between the records' own
+    /// lengths are added.
+    #[must_use]
+    pub const fn size_bytes(&self) -> usize {
+        self.size_measured + self.size_guessed
+    }
+
+    pub(crate) fn row_added(&mut self, record_bytes: usize) {
+        self.rows += 1;
+        self.size_guessed += record_bytes;
+        if self.rows.is_multiple_of(256) {
+            self.size_measured = self.columns.iter().map(Column::size_bytes).sum();
+            self.size_guessed = 0;
+        }
+    }
+
+    /// Takes back whatever has been written of a row that was not added.
+    pub(crate) fn roll_back(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
+    }
+
+    /// Takes all rows out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.columns.iter_mut().for_each(Column::clear);
+        self.rows = 0;
+        self.size_measured = 0;
+        self.size_guessed = 0;
+    }
+
+    /// The names of the columns that the block has, in its order. The insert must name them; the
+    /// table's other columns take their defaults.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The column's values, for tests and previews.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.names.iter().position(|known| known == name).map(|at| &self.columns[at])
+    }
+
+    /// Appends the rows as one block in the Native format, uncompressed. The insert needs
+    /// `input_format_null_as_default=1`: columns with a DEFAULT are sent as Nullable, with NULL where
+    /// the server is to compute it.
+    ///
+    /// # Panics
+    /// If the columns differ in length, which is a bug of the plan.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let columns: Vec<BlockColumn<'_>> = (self.names.iter().zip(&self.types).zip(&self.columns))
+            .map(|((name, ty), column)| BlockColumn { name, ty, column })
+            .collect();
+        write_block(&columns, self.rows, out).expect("each appended row has a value in every column");
+    }
+
+    /// The fields that were dropped in sampled records since the last call, at most [`Block::DROPPED_PATHS_MAX`] and the
+    /// rest together. For samples in logs; the count of each record is in
+    /// [`Appended`](crate::Appended).
+    pub fn take_dropped(&mut self) -> Vec<DroppedField> {
+        let dropped = std::mem::take(&mut self.memory.dropped);
+        dropped.into_iter().map(|(path, count)| DroppedField { path, count }).collect()
+    }
+
+    /// Counts the dropped fields of the record that has become a row.
+    pub(crate) fn count_dropped(&mut self) {
+        let memory = &mut self.memory;
+        for path in memory.dropped_here.drain(..) {
+            let full = memory.dropped.len() >= Self::DROPPED_PATHS_MAX && !memory.dropped.contains_key(&path);
+            let path = if full { "/…".to_owned() } else { path };
+            *memory.dropped.entry(path).or_insert(0) += 1;
+        }
+    }
+}

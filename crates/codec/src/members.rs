@@ -1,0 +1,336 @@
+//! Objects: members by prediction or by name, in any order, each once.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
+use tidegate_core::ReasonCode;
+use tidegate_native::{Column, MapColumn};
+use tidegate_schema::{Rules, Types, Violation};
+
+use crate::block::Memory;
+use crate::node::{Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
+use crate::reader::{RawString, Reader};
+use crate::refusal::{Outcome, Refusal};
+use crate::scalar::{Scalar, Token};
+use crate::walk::Walk;
+
+/// Seeded alike everywhere: hashes of a record's names are compared with each other only.
+const NAMES: FixedState = FixedState::with_seed(0);
+
+enum Name<'a> {
+    Known(usize),
+    Unknown(RawString<'a>),
+}
+
+impl<'p> Walk<'p, '_> {
+    /// An object's members, from its opening brace on.
+    pub(crate) fn members(
+        &mut self,
+        plan: &'p ObjectPlan,
+        rules: Option<&'p Rules>,
+        columns: &mut [Column],
+    ) -> Outcome {
+        let seen_first = self.memory.seen.len();
+        let names_first = self.memory.names.len();
+        self.memory.seen.resize(seen_first + plan.fields.len().div_ceil(64), 0);
+        let (mut after, mut count, mut n_seen) = (0, 0_u64, 0);
+        self.reader.take(b'{');
+        if !self.reader.take(b'}') {
+            loop {
+                match self.name(plan, &mut after)? {
+                    Name::Known(at) => {
+                        let field = &plan.fields[at];
+                        let seen = &mut self.memory.seen[seen_first + at / 64];
+                        let bit = 1 << (at % 64);
+                        if *seen & bit != 0 {
+                            return Err(duplicate(&field.name));
+                        }
+                        *seen |= bit;
+                        n_seen += 1;
+                        self.reader.colon()?;
+                        if field.wanted || plan.unknown == Unknown::Keep {
+                            self.member(plan, field, columns)
+                                .map_err(|refusal| refusal.within(&field.name))?;
+                        } else {
+                            self.unwanted(plan, Some(field.node), &field.name)
+                                .map_err(|refusal| refusal.within(&field.name))?;
+                        }
+                    }
+                    Name::Unknown(raw) => self.stranger(plan, raw, names_first)?,
+                }
+                count += 1;
+                if !self.reader.another(b'}')? {
+                    break;
+                }
+            }
+        }
+        if n_seen < plan.fields.len() {
+            self.absent(plan, seen_first, columns)?;
+        }
+        if let Some(objects) = rules.and_then(|rules| rules.objects.as_ref()) {
+            let checked = objects.check_count(count);
+            checked.map_err(|violation| Refusal::validate(*violation, &format!("{count} members")))?;
+        }
+        self.memory.seen.truncate(seen_first);
+        self.memory.names.truncate(names_first);
+        Ok(())
+    }
+
+    /// A member that goes somewhere. Within a collected object its name is on the path.
+    #[inline]
+    fn member(
+        &mut self,
+        plan: &ObjectPlan,
+        field: &'p crate::node::Field,
+        columns: &mut [Column],
+    ) -> Outcome {
+        let nested =
+            plan.unknown == Unknown::Collect && matches!(self.plan.nodes[field.node.0].shape, Shape::Flatten);
+        if !nested {
+            return self.value(field.node, columns);
+        }
+        self.memory.collected.path.push(crate::compile::json_escaped(&field.name));
+        self.value(field.node, columns)?;
+        self.memory.collected.leave();
+        Ok(())
+    }
+
+    /// The next member's name. `after` is the place of the field before it, plus one.
+    #[inline]
+    fn name(&mut self, plan: &ObjectPlan, after: &mut usize) -> Outcome<Name<'p>> {
+        if self.reader.peek() != b'"' {
+            return Err(self.reader.unexpected("a member's name"));
+        }
+        let predicted = self.memory.next[plan.base + *after] as usize;
+        if let Some(field) = plan.fields.get(predicted)
+            && self.reader.take_name(&field.quoted)
+        {
+            *after = predicted + 1;
+            return Ok(Name::Known(predicted));
+        }
+        let raw = self.reader.string()?;
+        let known = plan.index.get(raw.text(&mut self.memory.key)).copied();
+        Ok(match known {
+            Some(at) => {
+                self.memory.next[plan.base + *after] = at as u32;
+                *after = at + 1;
+                Name::Known(at)
+            }
+            None => Name::Unknown(raw),
+        })
+    }
+
+    /// A member that neither the table nor the schema names.
+    fn stranger(&mut self, plan: &'p ObjectPlan, raw: RawString<'p>, names_first: usize) -> Outcome {
+        self.reader.colon()?;
+        if plan.unknown != Unknown::Drop {
+            let name = raw.text(&mut self.memory.key);
+            let hash = NAMES.hash_one(name);
+            if self.memory.names[names_first..].contains(&hash) {
+                return Err(duplicate(name));
+            }
+            self.memory.names.push(hash);
+        }
+        let result = match plan.additional {
+            Some(id) if self.forbids(id) => {
+                let violation = Violation::new("additionalProperties", "no field of this name");
+                Err(Refusal::validate(*violation, "a value"))
+            }
+            additional => self.unwanted(plan, additional, raw.raw()),
+        };
+        result.map_err(|refusal| refusal.within(raw.text(&mut String::new())))
+    }
+
+    fn forbids(&self, id: NodeId) -> bool {
+        self.plan.nodes[id.0].rules.as_ref().is_some_and(|rules| rules.types == Types::NONE)
+    }
+
+    /// A member without a column.
+    fn unwanted(&mut self, plan: &'p ObjectPlan, check: Option<NodeId>, name: &str) -> Outcome {
+        match plan.unknown {
+            Unknown::Keep => match check {
+                Some(id) => self.value(id, &mut []),
+                None => self.skip_strictly(),
+            },
+            Unknown::Reject => {
+                let expected = "a field that the table has a column for";
+                Err(Refusal::encode(ReasonCode::ExtraField, "unknown_fields", expected, "a value"))
+            }
+            Unknown::Drop => {
+                self.pass(check)?;
+                self.memory.n_dropped = self.memory.n_dropped.saturating_add(1);
+                let n = self.memory.n_records;
+                if (n <= 64 || n.is_multiple_of(64))
+                    && self.memory.dropped_here.len() < crate::Block::DROPPED_PATHS_MAX
+                {
+                    self.memory.dropped_here.push(format!("{}/{name}", plan.pointer));
+                }
+                Ok(())
+            }
+            Unknown::Collect => {
+                self.reader.peek();
+                let start = self.reader.at();
+                self.pass(check)?;
+                let value = self.reader.since(start);
+                self.memory.collected.member(name, value);
+                Ok(())
+            }
+        }
+    }
+
+    fn pass(&mut self, check: Option<NodeId>) -> Outcome {
+        match check {
+            Some(id) => self.value(id, &mut []),
+            None => self.skip(),
+        }
+    }
+
+    /// The members that did not come.
+    #[inline(never)]
+    fn absent(&mut self, plan: &'p ObjectPlan, seen_first: usize, columns: &mut [Column]) -> Outcome {
+        for (at, field) in plan.fields.iter().enumerate() {
+            if self.memory.seen[seen_first + at / 64] & (1 << (at % 64)) != 0 {
+                continue;
+            }
+            if field.required {
+                let violation = Violation::new("required", format!("a field `{}`", field.name));
+                let refusal = Refusal::validate(*violation, "nothing").within(&field.name);
+                return Err(match &self.plan.nodes[field.node.0].column {
+                    Some(column) => refusal.in_column(column),
+                    None => refusal,
+                });
+            }
+            if field.wanted {
+                self.fill(field.node, columns).map_err(|refusal| refusal.within(&field.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An object into a Map.
+    pub(crate) fn map(&mut self, node: &'p Node, writer: &'p Writer, map: &mut MapColumn) -> Outcome {
+        let (Writer::Map { key, dictionary }, Some(item)) = (writer, node.item) else { return self.skip() };
+        let names_first = self.memory.names.len();
+        let mut count = 0;
+        self.reader.take(b'{');
+        let mut open = !self.reader.take(b'}');
+        while open {
+            self.reader.peek();
+            let raw = self.reader.string()?;
+            let name = raw.text(&mut self.memory.key);
+            self.memory.names.push(NAMES.hash_one(name));
+            put_key(key, *dictionary, name, &mut map.keys).map_err(|refusal| refusal.within(name))?;
+            self.reader.colon()?;
+            let value = self.value(item, std::slice::from_mut(&mut map.values));
+            value.map_err(|refusal| refusal.within(raw.text(&mut String::new())))?;
+            count += 1;
+            open = self.reader.another(b'}')?;
+        }
+        check_distinct(self.memory, names_first)?;
+        if let Some(objects) = node.rules.as_ref().and_then(|rules| rules.objects.as_ref()) {
+            let checked = objects.check_count(count);
+            checked.map_err(|violation| Refusal::validate(*violation, &format!("{count} members")))?;
+        }
+        map.end_row();
+        Ok(())
+    }
+
+    /// Passes over a value, checking its grammar.
+    pub(crate) fn skip(&mut self) -> Outcome {
+        self.skip_value(false)
+    }
+
+    /// Passes over a value, checking its grammar and that no object in it names a member twice.
+    pub(crate) fn skip_strictly(&mut self) -> Outcome {
+        self.skip_value(true)
+    }
+
+    fn skip_value(&mut self, distinct: bool) -> Outcome {
+        match self.reader.peek() {
+            b'"' => self.reader.string().map(|_| ()),
+            b'{' => {
+                self.enter()?;
+                self.skip_members(distinct)?;
+                self.depth -= 1;
+                Ok(())
+            }
+            b'[' => {
+                self.enter()?;
+                self.items(|walk, _| walk.skip_value(distinct))?;
+                self.depth -= 1;
+                Ok(())
+            }
+            b'0'..=b'9' | b'-' => self.reader.number().map(|_| ()),
+            b't' => self.reader.literal("true"),
+            b'f' => self.reader.literal("false"),
+            b'n' => self.reader.literal("null"),
+            _ => Err(self.reader.unexpected("a value")),
+        }
+    }
+
+    /// Passes over an object's members.
+    pub(crate) fn skip_members(&mut self, distinct: bool) -> Outcome {
+        let names_first = self.memory.names.len();
+        self.reader.take(b'{');
+        let mut open = !self.reader.take(b'}');
+        while open {
+            if self.reader.peek() != b'"' {
+                return Err(self.reader.unexpected("a member's name"));
+            }
+            let raw = self.reader.string()?;
+            if distinct {
+                self.memory.names.push(NAMES.hash_one(raw.text(&mut self.memory.key)));
+            }
+            self.reader.colon()?;
+            self.skip_value(distinct).map_err(|refusal| refusal.within(raw.text(&mut String::new())))?;
+            open = self.reader.another(b'}')?;
+        }
+        if distinct {
+            check_distinct(self.memory, names_first)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether no name stands twice among those since `names_first`, which are forgotten.
+fn check_distinct(memory: &mut Memory, names_first: usize) -> Outcome {
+    /// Up to here comparing each with each is faster than sorting.
+    const COMPARED_MAX: usize = 16;
+    let names = &mut memory.names[names_first..];
+    let repeated = if names.len() <= COMPARED_MAX {
+        names.iter().enumerate().any(|(at, name)| names[..at].contains(name))
+    } else {
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    };
+    memory.names.truncate(names_first);
+    if repeated {
+        return Err(Refusal::decode(
+            ReasonCode::DuplicateField,
+            "each member's name once",
+            "an object that names a member twice",
+        ));
+    }
+    Ok(())
+}
+
+#[cold]
+fn duplicate(name: &str) -> Box<Refusal> {
+    Refusal::decode(ReasonCode::DuplicateField, "each member's name once", "the name again").within(name)
+}
+
+fn put_key(scalar: &Scalar, dictionary: bool, name: &str, column: &mut Column) -> Outcome {
+    if let (true, Column::LowCardinality(values)) = (dictionary, &mut *column) {
+        put_key(scalar, false, name, values.value_mut())?;
+        values.end_value();
+        return Ok(());
+    }
+    if scalar.numeric() {
+        let number = Reader::new(name).number().ok().filter(|number| number.text.len() == name.len());
+        return match number {
+            Some(number) => scalar.write(Token::Number(number), column),
+            None => Err(scalar.wrong_type(name)),
+        };
+    }
+    scalar.write(Token::String(name), column)
+}

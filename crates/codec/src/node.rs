@@ -1,0 +1,121 @@
+//! A compiled plan's positions: what is checked there and where the value goes.
+
+use hashbrown::HashMap;
+use tidegate_schema::Rules;
+
+use crate::scalar::Scalar;
+
+/// Names a [`Node`] of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NodeId(pub(crate) usize);
+
+/// One position of the value.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// The schema's rules; `None` for no rules.
+    pub(crate) rules: Option<Box<Rules>>,
+    /// A node without a column, of which the value is checked before it is read for this one. For
+    /// columns whose parts are not the schema's parts.
+    pub(crate) check_first: Option<NodeId>,
+    pub(crate) shape: Shape,
+    /// How the members of an object are read; `None` to pass over them.
+    pub(crate) object: Option<Box<ObjectPlan>>,
+    /// How the items of an array are read; `None` to pass over them.
+    pub(crate) item: Option<NodeId>,
+    /// The table's column, for reasons; on the node that stands for the whole column.
+    pub(crate) column: Option<Box<str>>,
+    /// What happens if the value is not there.
+    pub(crate) absent: Absent,
+}
+
+/// Where a value goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Shape {
+    /// Nowhere.
+    Skip,
+    /// Into the column at this place of those at hand.
+    Column(usize, Writer),
+    /// An object whose members go into columns at hand.
+    Flatten,
+    /// An array of objects whose members go into these columns of arrays.
+    Nested(Vec<usize>),
+}
+
+/// How a column takes a value.
+#[derive(Debug, Clone)]
+pub(crate) enum Writer {
+    /// A value without parts.
+    Scalar(Scalar),
+    /// Through a dictionary.
+    LowCardinality(Scalar),
+    /// Into a Nullable column. `accepts` says whether `null` is a value, or the column is Nullable
+    /// only so that the server puts its default where nothing was given.
+    Nullable { accepts: bool, values: Box<Writer> },
+    /// An element of a column of arrays, whose row something else finishes.
+    Element(Box<Writer>),
+    /// The node's `item` is written into the elements.
+    Array,
+    /// Keys by the scalar, through a dictionary if so said; values by the node's `item`.
+    Map { key: Scalar, dictionary: bool },
+    /// Objects by the node's `object`; arrays by these nodes in turn.
+    Tuple { positions: Vec<NodeId> },
+    /// An object's text.
+    Json,
+    /// Any value's text.
+    JsonText,
+    /// The first alternative that takes the value: its number, and its node.
+    Variant(Vec<(u8, NodeId)>),
+    /// By the value's own type.
+    Dynamic,
+}
+
+/// What happens if a value is not there.
+#[derive(Debug, Clone)]
+pub(crate) enum Absent {
+    /// Nothing: there is no column, or the parts know.
+    Ignore,
+    /// `NULL`, which is also how the server is asked for its default.
+    Null,
+    /// The same as if this JSON text were there.
+    Literal(String),
+    /// The record is refused.
+    Refuse,
+}
+
+/// How an object's members are read.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectPlan {
+    /// Where predictions for this object begin, in a block's memory.
+    pub(crate) base: usize,
+    /// The path, for samples of dropped fields: a JSON Pointer with `*` for items.
+    pub(crate) pointer: String,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) index: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
+    /// The rules of members that are not among `fields`.
+    pub(crate) additional: Option<NodeId>,
+    /// What is done with members that have no column.
+    pub(crate) unknown: Unknown,
+}
+
+/// A member that the table or the schema names.
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    pub(crate) name: Box<str>,
+    /// The name and its closing quote, as it stands in a JSON text without escapes.
+    pub(crate) quoted: Box<[u8]>,
+    pub(crate) node: NodeId,
+    /// The schema requires it.
+    pub(crate) required: bool,
+    /// It has a column, or columns beneath it.
+    pub(crate) wanted: bool,
+}
+
+/// What is done with members that have no column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// They are part of a value that goes somewhere as a whole.
+    Keep,
+    Reject,
+    Drop,
+    Collect,
+}

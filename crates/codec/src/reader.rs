@@ -1,0 +1,357 @@
+//! A strict reader of one JSON text (RFC 8259), pulling tokens without building values.
+
+use tidegate_core::ReasonCode;
+
+use crate::refusal::{Outcome, Refusal};
+
+/// A string as it stands between its quotes. Its escapes have been checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawString<'a> {
+    raw: &'a str,
+    escaped: bool,
+}
+
+/// A number of JSON's grammar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawNumber<'a> {
+    pub(crate) text: &'a str,
+    /// The value, where it is written without fraction and exponent and has at most 18 digits.
+    pub(crate) small: Option<i64>,
+}
+
+/// A place in a JSON text that is known to be UTF-8.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The high bit of each byte of `word` that is zero; exact up to the first one.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Where the first quote, backslash or control character at or after `at` stands, or the end.
+#[inline]
+fn find_special(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = zeros(word ^ (ONES * b'"' as u64));
+        let backslash = zeros(word ^ (ONES * b'\\' as u64));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let special = quote | backslash | control;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// How many bytes are behind.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to a place where it was before.
+    pub(crate) const fn rewind(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// The text from `start` to here.
+    #[inline]
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    #[cold]
+    pub(crate) fn unexpected(&self, expected: &str) -> Box<Refusal> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let found = match rest.chars().next() {
+            None => format!("the end at byte {}", self.at),
+            Some(_) => format!("`{}` at byte {}", rest.chars().take(20).collect::<String>(), self.at),
+        };
+        Refusal::decode(ReasonCode::NotJson, &format!("JSON: {expected}"), &found)
+    }
+
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Passes over white space and gives the byte after it; 0 at the end, which is no JSON either.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> u8 {
+        match self.byte() {
+            Some(byte) if byte > b' ' => byte,
+            _ => self.peek_after_space(),
+        }
+    }
+
+    fn peek_after_space(&mut self) -> u8 {
+        while let Some(byte) = self.byte() {
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return byte;
+            }
+            self.at += 1;
+        }
+        0
+    }
+
+    /// Passes over white space and `byte`, if that is next.
+    #[inline]
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == byte;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Passes over `bytes` if they are exactly next, white space included.
+    #[inline]
+    pub(crate) fn take_exactly(&mut self, bytes: &[u8]) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(bytes);
+        self.at += if found { bytes.len() } else { 0 };
+        found
+    }
+
+    /// Passes over a name if it is exactly next: `quoted` is the name with its closing quote.
+    #[inline]
+    pub(crate) fn take_name(&mut self, quoted: &[u8]) -> bool {
+        let found = self.text.as_bytes().get(self.at + 1..).is_some_and(|rest| rest.starts_with(quoted));
+        self.at += if found { 1 + quoted.len() } else { 0 };
+        found
+    }
+
+    #[inline]
+    pub(crate) fn colon(&mut self) -> Outcome {
+        if self.take(b':') { Ok(()) } else { Err(self.unexpected("`:`")) }
+    }
+
+    /// After an item of an array or object: whether another one follows. Passes over the comma or the
+    /// closing bracket.
+    #[inline]
+    pub(crate) fn another(&mut self, close: u8) -> Outcome<bool> {
+        let byte = self.peek();
+        if byte != b',' && byte != close {
+            return Err(self.unexpected(if close == b']' { "`,` or `]`" } else { "`,` or `}`" }));
+        }
+        self.at += 1;
+        Ok(byte == b',')
+    }
+
+    /// Nothing but white space may follow.
+    pub(crate) fn end(&mut self) -> Outcome {
+        if self.peek() == 0 && self.at == self.text.len() { Ok(()) } else { Err(self.unexpected("the end")) }
+    }
+
+    /// `true`, `false` or `null`.
+    pub(crate) fn literal(&mut self, literal: &'static str) -> Outcome {
+        if self.take_exactly(literal.as_bytes()) { Ok(()) } else { Err(self.unexpected("a value")) }
+    }
+
+    /// A string, from its opening quote on.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Outcome<RawString<'a>> {
+        if !self.take(b'"') {
+            return Err(self.unexpected("a string"));
+        }
+        let start = self.at;
+        let end = find_special(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(RawString { raw: &self.text[start..end], escaped: false });
+        }
+        self.at = end;
+        self.string_with_escapes(start)
+    }
+
+    fn string_with_escapes(&mut self, start: usize) -> Outcome<RawString<'a>> {
+        loop {
+            match self.byte() {
+                Some(b'"') => {
+                    let raw = &self.text[start..self.at];
+                    self.at += 1;
+                    return Ok(RawString { raw, escaped: true });
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err(self.unexpected("control characters escaped")),
+                None => return Err(self.unexpected("a closing quote")),
+            }
+            self.at = find_special(self.text.as_bytes(), self.at);
+        }
+    }
+
+    fn escape(&mut self) -> Outcome {
+        let rest = &self.text.as_bytes()[self.at + 1..];
+        self.at += match rest.first() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') => match (unit(&rest[1..]), rest.get(5..7), rest.get(7..).and_then(unit)) {
+                (Some(0xD800..=0xDBFF), Some(br"\u"), Some(0xDC00..=0xDFFF)) => 12,
+                (Some(0xD800..=0xDFFF) | None, ..) => return Err(self.unexpected("a Unicode character")),
+                (Some(_), ..) => 6,
+            },
+            _ => return Err(self.unexpected("an escape")),
+        };
+        Ok(())
+    }
+
+    /// A number, from its sign or first digit on.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Outcome<RawNumber<'a>> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        let negative = bytes.get(start) == Some(&b'-');
+        let first = start + usize::from(negative);
+        let mut at = first;
+        let mut value: i64 = 0;
+        while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
+        {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+            at += 1;
+        }
+        let digits = at - first;
+        if digits == 0 || (digits > 1 && bytes[first] == b'0') {
+            self.at = first + usize::from(digits > 1);
+            return Err(self.unexpected("a number"));
+        }
+        self.at = at;
+        let small = (digits <= 18).then_some(if negative { -value } else { value });
+        if matches!(bytes.get(at), Some(b'.' | b'e' | b'E')) {
+            self.fraction_and_exponent()?;
+            return Ok(RawNumber { text: self.since(start), small: None });
+        }
+        Ok(RawNumber { text: self.since(start), small })
+    }
+
+    fn fraction_and_exponent(&mut self) -> Outcome {
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.byte(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Outcome {
+        let start = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.unexpected("a digit")) } else { Ok(()) }
+    }
+}
+
+/// Four hexadecimal digits.
+fn unit(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.get(..4)?;
+    digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
+}
+
+impl<'a> RawString<'a> {
+    /// The text, unescaped into `scratch` if need be.
+    #[inline]
+    pub(crate) fn text<'s>(&self, scratch: &'s mut String) -> &'s str
+    where
+        'a: 's,
+    {
+        if self.escaped { self.unescape(scratch) } else { self.raw }
+    }
+
+    /// What stands between the quotes.
+    pub(crate) const fn raw(&self) -> &'a str {
+        self.raw
+    }
+
+    fn unescape<'s>(&self, scratch: &'s mut String) -> &'s str {
+        scratch.clear();
+        let mut rest = self.raw;
+        while let Some(at) = rest.find('\\') {
+            scratch.push_str(&rest[..at]);
+            let escape = &rest.as_bytes()[at + 1..];
+            let mut length = 2;
+            scratch.push(match escape.first() {
+                Some(b'b') => '\u{8}',
+                Some(b'f') => '\u{c}',
+                Some(b'n') => '\n',
+                Some(b'r') => '\r',
+                Some(b't') => '\t',
+                Some(b'u') => {
+                    let high = escape.get(1..).and_then(unit).unwrap_or_default();
+                    length = 6;
+                    let code = if (0xD800..0xDC00).contains(&high) {
+                        length = 12;
+                        let low = escape.get(7..).and_then(unit).unwrap_or_default();
+                        0x10000 + ((high - 0xD800) << 10) + low.wrapping_sub(0xDC00)
+                    } else {
+                        high
+                    };
+                    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+                }
+                Some(byte) => char::from(*byte),
+                None => char::REPLACEMENT_CHARACTER,
+            });
+            rest = rest.get(at + length..).unwrap_or_default();
+        }
+        scratch.push_str(rest);
+        scratch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_end_at_the_quote_wherever_it_stands_in_a_word() {
+        for length in 0..40 {
+            let text = format!("\"{}\"x", "a".repeat(length));
+            let mut reader = Reader::new(&text);
+            assert_eq!(reader.string().unwrap().raw(), "a".repeat(length));
+            assert_eq!(reader.at(), length + 2);
+        }
+    }
+
+    #[test]
+    fn escapes_become_their_characters_and_lone_surrogates_are_refused() {
+        let mut scratch = String::new();
+        let mut reader = Reader::new(r#""a\"\\\/\b\f\n\r\tA\u00e9\ud83d\ude00z""#);
+        assert_eq!(reader.string().unwrap().text(&mut scratch), "a\"\\/\u{8}\u{c}\n\r\tAé😀z");
+        for text in [r#""\ud800""#, r#""\udc00""#, r#""\ud800A""#, r#""\x""#, r#""\u12""#, "\"\n\"", "\"a"] {
+            assert!(Reader::new(text).string().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_follow_the_grammar() {
+        for (text, small) in
+            [("0", Some(0)), ("-12", Some(-12)), ("1.5", None), ("1e5", None), ("-0", Some(0))]
+        {
+            assert_eq!(Reader::new(text).number().unwrap().small, small, "{text}");
+        }
+        for text in ["-", "01", "1.", "1e", "1e+", "+1", ".5", "-01"] {
+            assert!(Reader::new(text).number().is_err(), "{text}");
+        }
+        assert_eq!(Reader::new("999999999999999999").number().unwrap().small, Some(999_999_999_999_999_999));
+        assert_eq!(Reader::new("9999999999999999999").number().unwrap().small, None);
+    }
+}
