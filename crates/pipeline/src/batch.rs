@@ -26,6 +26,8 @@ pub(crate) struct Part {
     pub(crate) block: Block,
     /// For each row of the block, the index of its record in the batch.
     pub(crate) rows: Vec<usize>,
+    /// Fields of those records that no column takes.
+    pub(crate) n_dropped: u64,
 }
 
 /// A closed batch: everything that the records of `range` became.
@@ -228,8 +230,7 @@ impl OpenBatch {
         }
         let plan = tables.plan(resolved).await?;
         let n = self.parts.iter().filter(|part| part.plan.table.name == plan.table.name).count();
-        let block = plan.plan.block();
-        self.parts.push(Part { plan, n, block, rows: Vec::new() });
+        self.parts.push(Part::new(plan, n));
         self.part_by_event.insert(resolved.event.clone(), self.parts.len() - 1);
         Ok(self.parts.len() - 1)
     }
@@ -263,6 +264,12 @@ impl OpenBatch {
 }
 
 impl Part {
+    /// No rows yet.
+    pub(crate) fn new(plan: Arc<TablePlan>, n: usize) -> Self {
+        let block = plan.plan.block();
+        Self { plan, n, block, rows: Vec::new(), n_dropped: 0 }
+    }
+
     /// Decodes, validates and appends one record; `index` is its place in the batch.
     pub(crate) fn append(
         &mut self,
@@ -271,7 +278,8 @@ impl Part {
         index: usize,
     ) -> Result<(), Box<Reject>> {
         match self.plan.plan.append(&mut self.block, source, record) {
-            Ok(_) => {
+            Ok(appended) => {
+                self.n_dropped += u64::from(appended.dropped_fields);
                 self.rows.push(index);
                 Ok(())
             }

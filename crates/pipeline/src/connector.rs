@@ -55,14 +55,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(50);
 
 impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
-    /// A connector that has not started.
+    /// A connector that has not started. It keeps `status` up to date while it runs.
     #[must_use]
     pub fn new(
         settings: ConnectorSettings,
         world: (Arc<L>, Arc<W>),
         schemas: (EventSchemas, Option<TableCreation>),
         metrics: &Metrics,
-        budget: Budget,
+        (budget, status): (Budget, Status),
     ) -> Self {
         let settings = Arc::new(settings);
         let (log, warehouse) = world;
@@ -71,19 +71,13 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
         let shared = Shared {
             guard: Mutex::new(HaltGuard::new(settings.halt_when)),
             metrics: metrics.connector(&name),
-            status: Status::new(&name),
+            status,
             settings,
             log,
             warehouse,
             tables,
         };
         Self { shared: Arc::new(shared), budget }
-    }
-
-    /// The connector's state, kept up to date while it runs.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.shared.status.clone()
     }
 
     /// Runs until `stop` resolves or the halt guard trips. The source is the caller's to close.

@@ -1,7 +1,7 @@
 //! The delivery protocol for one batch: state the intent, insert every block under its token, then
 //! commit, together with the dead letters if there are any (design: delivery).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,6 +77,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         if anything && self.shared.settings.guarantee == Guarantee::ExactlyOnce {
             self.commit(Checkpoint::intending(batch.range, fingerprint)).await?;
         }
+        self.count_dropped(&mut batch);
         let refused = self.insert_parts(&mut batch).await?;
         if !refused.is_empty() {
             self.guard(&batch, &refused)?;
@@ -135,11 +136,17 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let example =
             rejected.iter().find(|rejected| rejected.index == index).expect("only a reject trips the guard");
         let offset = batch.records.get(index).map_or(batch.range.first(), |record| record.offset);
+        let mut reasons = BTreeMap::new();
+        for rejected in rejected {
+            *reasons.entry(rejected.reject.reason().code).or_default() += 1;
+        }
         Err(Undelivered::Halted(Box::new(Halted {
             policy,
             n_bad,
+            reasons,
             example: Box::new(example.reject.clone()),
-            place: format!("{}/{offset}", self.source),
+            source: self.source.clone(),
+            offset,
         })))
     }
 
@@ -200,8 +207,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         }
         let mut native = Vec::new();
         block.encode(&mut native);
-        let columns = block.columns();
-        let encoded = EncodedBlock { native: &native, columns: &columns, rows: block.rows() };
+        let encoded = EncodedBlock { native: &native, columns: block.columns(), rows: block.rows() };
         let mut backoff = self.backoff();
         loop {
             let started = Instant::now();
@@ -258,7 +264,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         n: usize,
         rows: impl IntoIterator<Item = usize>,
     ) -> (Part, Refusals) {
-        let mut part = Part { block: plan.plan.block(), plan, n, rows: Vec::new() };
+        let mut part = Part::new(plan, n);
         let mut refused = Refusals::new();
         for index in rows {
             let record = batch.records.get(index).expect("rows point into their batch");
@@ -370,6 +376,17 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     fn backoff(&self) -> Backoff {
         let (base, max) = self.shared.settings.retry_wait;
         Backoff::new(base, max)
+    }
+
+    /// Fields that no column takes are counted before the blocks are sent and gone.
+    fn count_dropped(&self, batch: &mut Batch) {
+        for part in &mut batch.parts {
+            if part.n_dropped > 0 {
+                let table = &part.plan.table.name;
+                self.shared.metrics.dropped_fields(table, part.n_dropped);
+                self.shared.status.dropped(table, part.block.take_dropped());
+            }
+        }
     }
 
     fn count(&self, batch: &Batch) {

@@ -1,9 +1,9 @@
 //! The halt guard: a wrong deploy must not dead-letter a whole good stream.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use tidegate_core::Reject;
+use tidegate_core::{ReasonCode, Reject, TopicPartition};
 
 /// When to stop a connector rather than go on dead-lettering.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,18 +21,22 @@ pub struct Halted {
     pub policy: HaltPolicy,
     /// How many records of the window were rejected.
     pub n_bad: usize,
+    /// The rejects of the batch that tripped the guard, by reason.
+    pub reasons: BTreeMap<ReasonCode, usize>,
     /// The reject that tripped the guard.
     pub example: Box<Reject>,
-    /// Where its record stands, as `topic/partition/offset`.
-    pub place: String,
+    /// The partition of its record.
+    pub source: TopicPartition,
+    /// The offset of its record.
+    pub offset: i64,
 }
 
 impl fmt::Display for Halted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of the last {} records were rejected, more than `halt_when.bad_ratio` {} allows; the last one at {}: {}",
-            self.n_bad, self.policy.window, self.policy.bad_ratio, self.place, self.example
+            "{} of the last {} records were rejected, more than `halt_when.bad_ratio` {} allows; the last one at {}/{}: {}",
+            self.n_bad, self.policy.window, self.policy.bad_ratio, self.source, self.offset, self.example
         )
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tidegate_codec::{Block, DroppedField};
 use tidegate_core::{Fault, TopicPartition};
 
 /// What a partition or a connector is at.
@@ -55,6 +56,8 @@ pub struct ConnectorStatus {
     pub reason: Option<String>,
     /// Its partitions by `topic/partition`.
     pub partitions: BTreeMap<String, PartitionStatus>,
+    /// Fields dropped for want of a column, by table and path, as samples count them.
+    pub dropped_fields: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// One connector's state, shared between its loops and whoever shows it. Cheap to clone.
@@ -72,6 +75,7 @@ impl Status {
             phase: Phase::Starting,
             reason: None,
             partitions: BTreeMap::new(),
+            dropped_fields: BTreeMap::new(),
         };
         Self { shared: Arc::new(Mutex::new(status)) }
     }
@@ -125,6 +129,16 @@ impl Status {
             partition.phase = Phase::Waiting;
             partition.fault = Some(fault.to_string());
         });
+    }
+
+    /// Fields of a table's records were dropped. Paths come from records, so their number is bounded.
+    pub(crate) fn dropped(&self, table: &str, fields: Vec<DroppedField>) {
+        let mut status = self.lock();
+        let paths = status.dropped_fields.entry(table.to_owned()).or_default();
+        for DroppedField { path, count } in fields {
+            let known = paths.contains_key(&path) || paths.len() < Block::DROPPED_PATHS_MAX;
+            *paths.entry(if known { path } else { "/…".to_owned() }).or_default() += count;
+        }
     }
 
     fn update(&self, source: &TopicPartition, change: impl FnOnce(&mut PartitionStatus)) -> i64 {

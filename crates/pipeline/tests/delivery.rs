@@ -11,7 +11,7 @@ use tidegate_core::{Checkpoint, DeadLetterContext, Fault, FaultKind, ReasonCode,
 use tidegate_native::Value;
 use tidegate_pipeline::{
     Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, Ended, EventSchemas, FlushPolicy, HaltPolicy, Metrics,
-    Phase,
+    Phase, Status,
 };
 use tidegate_testkit::{Crash, FakeKafka, FakeWarehouse, Moment};
 
@@ -54,8 +54,9 @@ impl World {
         let (mut source, log) = self.kafka.join(run_max, crash.clone());
         let world = (Arc::new(log), Arc::new(self.warehouse.seen_by(crash.clone())));
         let schemas = (EventSchemas::none(), None);
-        let connector = Connector::new(settings, world, schemas, &Metrics::unregistered(), Budget::new(64 << 20));
-        let status = connector.status();
+        let status = Status::new("c");
+        let shown = (Budget::new(64 << 20), status.clone());
+        let connector = Connector::new(settings, world, schemas, &Metrics::unregistered(), shown);
         let ended = tokio::select! {
             ended = connector.run(&mut source, self.settled()) => Some(ended),
             () = crash.died() => None,
@@ -235,7 +236,7 @@ async fn a_stream_of_bad_records_halts_before_any_of_the_batch_is_written() {
     halting.halt_when = Some(HaltPolicy { bad_ratio: 0.5, window: 20 });
     let (ended, phase) = world.run(halting, 40, Crash::never()).await;
     let Some(Ended::Halted(halted)) = ended else { panic!("{ended:?}") };
-    assert_eq!((phase, halted.n_bad, halted.place.as_str()), (Phase::Halted, 20, "t/0/19"));
+    assert_eq!((phase, halted.n_bad, halted.offset), (Phase::Halted, 20, 19));
     assert_eq!(world.kafka.dead_letters(), []);
     // After the fix (here: no guard) the same records are dead letters, once.
     world.run(settings(100), 40, Crash::never()).await;
@@ -253,7 +254,7 @@ async fn a_member_that_lost_its_partitions_commits_nothing() {
         (Arc::new(zombie_log), Arc::new(world.warehouse.clone())),
         (EventSchemas::none(), None),
         &Metrics::unregistered(),
-        Budget::new(64 << 20),
+        (Budget::new(64 << 20), Status::new("c")),
     );
     zombie.run(&mut zombie_source, tokio::time::sleep(Duration::from_secs(5))).await;
     assert_eq!(partitions().map(|partition| world.kafka.committed(&partition)), committed);

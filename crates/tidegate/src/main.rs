@@ -1,2 +1,69 @@
 //! The `tidegate` program: flags, configuration, wiring, exit codes, error rendering.
-fn main() {}
+
+mod api;
+mod cli;
+mod commands;
+mod demo;
+mod dlq;
+mod render;
+mod report;
+mod sink;
+mod stack;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidegate_config::LoadError;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Exit, LogFormat, Speech};
+
+fn main() -> ExitCode {
+    // The embedded ClickHouse is this program too, in a process of its own. It comes before all
+    // else: the engine wants its process without threads and signal handlers of ours.
+    tidegate_engine::run_child_if_asked();
+    let cli = Cli::parse();
+    start_log(&cli.speech);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("start the runtime")).into(),
+    };
+    let exit = match runtime.block_on(commands::run(cli)) {
+        Ok(exit) => exit,
+        Err(error) => failed(&error),
+    };
+    exit.into()
+}
+
+/// Tells a person what went wrong, on standard error.
+fn failed(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<LoadError>() {
+        // Diagnostics have their own form: each with its place and a hint.
+        Some(LoadError::Refused(diagnostics)) => {
+            eprint!("{diagnostics}");
+            Exit::Usage
+        }
+        Some(LoadError::Unreadable { .. }) => {
+            eprintln!("error: {error:#}");
+            Exit::Usage
+        }
+        None => {
+            eprintln!("error: {error:#}");
+            Exit::Failed
+        }
+    }
+}
+
+/// The log goes to standard error; standard output is for what was asked.
+fn start_log(speech: &Speech) {
+    let filter = EnvFilter::try_new(&speech.log_level).unwrap_or_else(|error| {
+        eprintln!("warning: log filter `{}`: {error}; using `warn`", speech.log_level);
+        EnvFilter::new("warn")
+    });
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match speech.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Tidegate's own HTTP interface: health, readiness, metrics, status.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use tidegate_pipeline::{Budget, ConnectorStatus, Metrics, Phase, Status};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// What the interface shows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    registry: Arc<Registry>,
+    /// Where the pipeline counts.
+    pub metrics: Metrics,
+    /// The process's buffer memory.
+    pub budget: Budget,
+    connectors: Arc<RwLock<Vec<Status>>>,
+}
+
+/// The answer of `/api/v1/status`.
+#[derive(Debug, Serialize)]
+struct StatusAnswer {
+    version: &'static str,
+    buffered_bytes: usize,
+    buffered_bytes_max: usize,
+    connectors: Vec<ConnectorStatus>,
+}
+
+impl Shown {
+    /// Nothing is running yet; at most `memory_max` bytes may be buffered.
+    #[must_use]
+    pub fn new(memory_max: usize) -> Self {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        Self {
+            registry: Arc::new(registry),
+            metrics,
+            budget: Budget::new(memory_max),
+            connectors: Arc::default(),
+        }
+    }
+
+    /// A connector is there from now on.
+    pub fn add(&self, status: Status) {
+        self.connectors.write().unwrap_or_else(PoisonError::into_inner).push(status);
+    }
+
+    /// The connectors as they are now.
+    #[must_use]
+    pub fn connectors(&self) -> Vec<ConnectorStatus> {
+        let connectors = self.connectors.read().unwrap_or_else(PoisonError::into_inner);
+        connectors.iter().map(Status::snapshot).collect()
+    }
+}
+
+/// A running interface.
+#[derive(Debug)]
+pub struct Api {
+    address: SocketAddr,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Api {
+    /// Listens and serves until it is dropped.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start(listen: SocketAddr, shown: Shown) -> anyhow::Result<Self> {
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for the api"))?;
+        let address = listener.local_addr().context("ask for the api's address")?;
+        let routes = Router::new()
+            .route("/health", get(health))
+            .route("/ready", get(ready))
+            .route("/metrics", get(metrics))
+            .route("/api/v1/status", get(status))
+            .with_state(shown);
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+        Ok(Self { address, server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The process is alive: it answers. A connector that waits or is halted does not make it ill; a
+/// restart would not help.
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Every connector is at work.
+async fn ready(State(shown): State<Shown>) -> Response {
+    let waiting: Vec<String> = shown
+        .connectors()
+        .into_iter()
+        .filter(|connector| match connector.phase {
+            Phase::Running => false,
+            Phase::Starting | Phase::Waiting | Phase::Halted | Phase::Stopped => true,
+        })
+        .map(|connector| {
+            format!("{}: {:?} {}", connector.name, connector.phase, connector.reason.unwrap_or_default())
+        })
+        .collect();
+    if waiting.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned()).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n").into_response()
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    shown.metrics.buffered(shown.budget.used(), shown.budget.bytes_max());
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shown.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn status(State(shown): State<Shown>) -> Json<StatusAnswer> {
+    Json(StatusAnswer {
+        version: env!("CARGO_PKG_VERSION"),
+        buffered_bytes: shown.budget.used(),
+        buffered_bytes_max: shown.budget.bytes_max(),
+        connectors: shown.connectors(),
+    })
+}
