@@ -249,8 +249,7 @@ impl Column {
     }
 
     /// Adds the type's zero value, as the server does where nothing is given: 0, an empty text or
-    /// array, `NULL`, an enum's lowest value, 1970-01-01 (`Date32`: 1900-01-01), the first element
-    /// of nothing for a tuple.
+    /// array, `NULL`, an enum's lowest value, 1970-01-01 (`Date32`: 1900-01-01), a tuple of these.
     pub fn push_default(&mut self) {
         self.layout_mut().push_default();
     }

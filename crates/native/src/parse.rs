@@ -373,3 +373,56 @@ fn without(name: &str) -> Type {
         _ => Type::of_plain_name(name).unwrap_or_else(|| Type::Other(name.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, position: usize, expected: &str) {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.position, error.expected), (position, expected), "{text}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_type_is_refused_at_its_place() {
+        refused("", 0, "a type name");
+        refused("Array(String", 12, "`)`");
+        refused("Array(String))", 13, "the end");
+        refused("Array()", 6, "a type name");
+        refused("Map(String)", 10, "`,`");
+        refused("FixedString(0)", 12, "a width from 1 to 16777215");
+        refused("Decimal(77, 2)", 8, "a precision from 1 to 76");
+        refused("Decimal(5, 6)", 11, "a scale from 0 to the precision");
+        refused("DateTime64(10)", 11, "a precision from 0 to 9");
+        refused("DateTime(UTC)", 9, "a quoted time zone");
+        refused("Enum8('a' = 128)", 15, "a value within the enum's width");
+        refused("Enum8('a)", 9, "a closing quote");
+        refused("Unknown(')'", 11, "`)`");
+        refused("JSON(max_paths=3)", 16, "a parameter of JSON");
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let nested = |depth: usize| "Array(".repeat(depth - 1) + "String" + &")".repeat(depth - 1);
+        assert!(parse(&nested(DEPTH_MAX)).is_ok());
+        refused(&nested(DEPTH_MAX + 1), 6 * DEPTH_MAX, "less nesting");
+        assert!(parse(&"Array(".repeat(1_000_000)).is_err());
+        assert!(parse(&"Unknown(".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn old_names_and_loose_spacing_are_understood() {
+        let same = |text: &str, canonical: &str| assert_eq!(parse(text).unwrap().to_string(), canonical);
+        same("Decimal32(3)", "Decimal(9, 3)");
+        same("Decimal256(10)", "Decimal(76, 10)");
+        same("DateTime64", "DateTime64(3)");
+        same(" Tuple(\n    a  Int8,\n    `b c`   Array( String ))", "Tuple(a Int8, `b c` Array(String))");
+        same("Variant(UInt64, String, UInt64)", "Variant(String, UInt64)");
+        same("Enum8('b' = 2, 'a' = -1)", "Enum8('a' = -1, 'b' = 2)");
+        same(
+            "JSON(a.b UInt32, SKIP REGEXP 'x', SKIP c.d)",
+            "JSON(`a.b` UInt32, SKIP `c.d`, SKIP REGEXP 'x')",
+        );
+    }
+}

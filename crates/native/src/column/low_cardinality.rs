@@ -1,6 +1,6 @@
 //! `LowCardinality`: each distinct value once, and a key a row.
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -59,7 +59,7 @@ impl LowCardinalityColumn {
     /// `false` and adds nothing.
     #[inline]
     pub fn push(&mut self, value: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(value);
+        let hash = hash(&self.hasher, value);
         let dictionary = &self.dictionary;
         let same = |place: &u32| entry(dictionary, *place) == value;
         if let Some(place) = self.places.find(hash, same) {
@@ -84,14 +84,14 @@ impl LowCardinalityColumn {
     pub fn end_value(&mut self) {
         let place = self.entries as u32;
         let value = entry(&self.dictionary, place);
-        let hash = self.hasher.hash_one(value);
+        let hash = hash(&self.hasher, value);
         let (dictionary, hasher) = (&self.dictionary, &self.hasher);
         if let Some(known) = self.places.find(hash, |known| entry(dictionary, *known) == value) {
             self.keys.push(*known);
             self.dictionary.truncate(self.entries);
             return;
         }
-        self.places.insert_unique(hash, place, |place| hasher.hash_one(entry(dictionary, *place)));
+        self.places.insert_unique(hash, place, |place| hash(hasher, entry(dictionary, *place)));
         self.entries += 1;
         self.keys.push(place);
     }
@@ -205,7 +205,7 @@ impl Layout for LowCardinalityColumn {
         // With NULL at place 0, the zero value is found at place 1.
         let place = self.entries as u32 - 1;
         let (dictionary, hasher) = (&self.dictionary, &self.hasher);
-        let hash = |place: &u32| hasher.hash_one(entry(dictionary, *place));
+        let hash = |place: &u32| hash(hasher, entry(dictionary, *place));
         self.places.insert_unique(hash(&place), place, hash);
     }
 
@@ -241,6 +241,15 @@ fn key_width(entries: usize) -> usize {
     }
 }
 
+/// The bytes alone, without a length before them.
+#[inline]
+fn hash(hasher: &RandomState, value: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(value);
+    hasher.finish()
+}
+
+#[inline]
 fn entry(dictionary: &Column, place: u32) -> &[u8] {
     match dictionary {
         Column::String(texts) => texts.get(place as usize).unwrap_or_default(),

@@ -61,12 +61,15 @@ impl StringColumn {
 
     /// The bytes of a row.
     #[must_use]
+    #[inline]
     pub fn get(&self, row: usize) -> Option<&[u8]> {
         let end = *self.ends.get(row)?;
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         let stored = &self.bytes[start..end];
-        let prefix = stored.iter().take_while(|byte| **byte >= 0x80).count() + 1;
-        stored.get(prefix..)
+        match stored.split_first()? {
+            (0..0x80, value) => Some(value),
+            _ => stored.get(stored.iter().take_while(|byte| **byte >= 0x80).count() + 1..),
+        }
     }
 }
 
