@@ -59,7 +59,7 @@ impl LowCardinalityColumn {
     /// `false` and adds nothing.
     #[inline]
     pub fn push(&mut self, value: &[u8]) -> bool {
-        let hash = hash(&self.hasher, value);
+        let hash = hash_of(&self.hasher, value);
         let dictionary = &self.dictionary;
         let same = |place: &u32| entry(dictionary, *place) == value;
         if let Some(place) = self.places.find(hash, same) {
@@ -84,14 +84,14 @@ impl LowCardinalityColumn {
     pub fn end_value(&mut self) {
         let place = self.entries as u32;
         let value = entry(&self.dictionary, place);
-        let hash = hash(&self.hasher, value);
+        let hash = hash_of(&self.hasher, value);
         let (dictionary, hasher) = (&self.dictionary, &self.hasher);
         if let Some(known) = self.places.find(hash, |known| entry(dictionary, *known) == value) {
             self.keys.push(*known);
             self.dictionary.truncate(self.entries);
             return;
         }
-        self.places.insert_unique(hash, place, |place| hash(hasher, entry(dictionary, *place)));
+        self.places.insert_unique(hash, place, |place| hash_of(hasher, entry(dictionary, *place)));
         self.entries += 1;
         self.keys.push(place);
     }
@@ -205,7 +205,7 @@ impl Layout for LowCardinalityColumn {
         // With NULL at place 0, the zero value is found at place 1.
         let place = self.entries as u32 - 1;
         let (dictionary, hasher) = (&self.dictionary, &self.hasher);
-        let hash = |place: &u32| hash(hasher, entry(dictionary, *place));
+        let hash = |place: &u32| hash_of(hasher, entry(dictionary, *place));
         self.places.insert_unique(hash(&place), place, hash);
     }
 
@@ -243,7 +243,7 @@ fn key_width(entries: usize) -> usize {
 
 /// The bytes alone, without a length before them.
 #[inline]
-fn hash(hasher: &RandomState, value: &[u8]) -> u64 {
+fn hash_of(hasher: &RandomState, value: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(value);
     hasher.finish()
