@@ -1,7 +1,8 @@
-//! The repository's own checks ([`tidy`]) and generated files ([`codegen`]).
+//! The repository's own checks ([`tidy`]), generated files ([`codegen`]) and README's picture ([`picture`]).
 
 pub mod codegen;
 mod layers;
+pub mod picture;
 pub mod tidy;
 
 use std::path::{Path, PathBuf};

@@ -4,14 +4,15 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use xtask::{codegen, repository, tidy};
+use xtask::{codegen, picture, repository, tidy};
 
 fn main() -> anyhow::Result<ExitCode> {
     let command = std::env::args().nth(1).unwrap_or_default();
     match command.as_str() {
         "tidy" => tidy(),
         "codegen" => codegen(),
-        _ => bail!("expected `cargo xtask tidy` or `cargo xtask codegen`"),
+        "picture" => picture(),
+        _ => bail!("expected `cargo xtask tidy`, `codegen` or `picture`"),
     }
 }
 
@@ -29,5 +30,14 @@ fn codegen() -> anyhow::Result<ExitCode> {
         fs::write(&path, generated.text).with_context(|| format!("write {}", path.display()))?;
         println!("wrote {}", generated.path);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Standard input, a terminal's text, becomes README's picture.
+fn picture() -> anyhow::Result<ExitCode> {
+    let text = std::io::read_to_string(std::io::stdin()).context("read standard input")?;
+    let path = repository().join("docs/demo.svg");
+    fs::write(&path, picture::svg(&text)).with_context(|| format!("write {}", path.display()))?;
+    println!("wrote docs/demo.svg");
     Ok(ExitCode::SUCCESS)
 }
