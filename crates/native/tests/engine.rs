@@ -1,5 +1,7 @@
 //! What this crate writes and reads, against the real engine. Skipped where its library is absent.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/http.rs"]
 mod http;
 #[path = "support/random.rs"]
