@@ -7,7 +7,7 @@ mod random;
 
 use proptest::prelude::*;
 use random::{Random, any_type, push, push_part};
-use tidegate_native::{BlockColumn, Column, JsonType, Type, read_block, write_block};
+use tidegate_native::{BlockColumn, Column, JsonType, ReadProblem, Type, read_block, write_block};
 
 fn filled(ty: &Type, rows: usize, seed: u64) -> Column {
     let mut column = Column::for_type(ty).unwrap();
@@ -129,4 +129,31 @@ proptest! {
         let bytes = block(&ty, &column);
         prop_assert_eq!(&read_block(&bytes).unwrap().0.columns[0].column, &column);
     }
+}
+
+/// A block of one column with these bytes after its type.
+fn raw_block(ty: &str, rows: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = vec![1, rows, 1, b'c', ty.len() as u8];
+    bytes.extend_from_slice(ty.as_bytes());
+    bytes.extend(parts.concat());
+    bytes
+}
+
+#[test]
+fn lengths_and_references_out_of_range_are_refused() {
+    let problem = |ty, rows, parts: &[&[u8]]| read_block(&raw_block(ty, rows, parts)).unwrap_err().problem;
+    let u64s = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(problem("Array(UInt8)", 2, &[&u64s(&[2, 1]), b"ab"]), ReadProblem::Reference);
+    let huge = problem("Array(UInt64)", 1, &[&u64s(&[u64::MAX])]);
+    assert_eq!(huge, ReadProblem::Length);
+    let long = problem("String", 1, &[&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F], b"abc"]);
+    assert_eq!(long, ReadProblem::Short { left: 3, expected: 0xFFFF_FFFF });
+    assert_eq!(problem("String", 1, &[&[0xFF; 10]]), ReadProblem::Length);
+    assert_eq!(problem("Nullable(UInt8)", 1, &[&[2, 0]]), ReadProblem::Reference);
+    assert_eq!(problem("Variant(UInt8)", 1, &[&u64s(&[0]), &[1, 0]]), ReadProblem::Reference);
+    let low = [u64s(&[1, 1 << 9, 1]), b"\x01x".to_vec(), u64s(&[1]), vec![1]].concat();
+    assert_eq!(problem("LowCardinality(String)", 1, &[&low]), ReadProblem::Reference);
+    let shared = u64s(&[1, 1 << 8]);
+    assert!(matches!(problem("LowCardinality(String)", 1, &[&shared]), ReadProblem::Version { .. }));
+    assert!(matches!(problem("Object('json')", 1, &[]), ReadProblem::Column(_)));
 }
