@@ -1,0 +1,132 @@
+//! One request in, one answer out. `kafka_protocol`'s messages end here: the rest of the crate has its own
+//! types.
+
+mod auth;
+mod cluster;
+mod configs;
+mod fetch;
+mod groups;
+mod list_offsets;
+mod offsets;
+mod produce;
+mod topics;
+mod transactions;
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, TopicName};
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use crate::node::Node;
+use crate::wire::{Call, CallError, Frame, text};
+
+/// What the broker knows of a connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// As Kafka writes it: `/127.0.0.1`.
+    pub(crate) host: String,
+    pub(crate) authenticated: bool,
+}
+
+/// Answers a request. `None`: it wants no answer.
+pub(crate) async fn respond(
+    node: &Arc<Node>,
+    session: &mut Session,
+    frame: Frame,
+) -> Result<Option<BytesMut>, CallError> {
+    let mut call = match frame {
+        Frame::Call(call) => call,
+        Frame::AskVersions(call) => return call.answer(&cluster::unsupported_version()).map(Some),
+    };
+    let open = matches!(call.api, ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
+    if !session.authenticated && !open {
+        return Err(CallError::Unauthenticated);
+    }
+    match call.api {
+        ApiKey::Produce => return produce::respond(node, call).await,
+        ApiKey::SaslAuthenticate => {
+            let request = call.request()?;
+            call.answer(&auth::authenticate(node, session, request))
+        }
+        ApiKey::Fetch => {
+            let request = call.request()?;
+            let response = fetch::fetch(node, request).await?;
+            call.answer(&response)
+        }
+        ApiKey::JoinGroup => {
+            let request = call.request()?;
+            let response = groups::join(node, session, &call, request).await?;
+            call.answer(&response)
+        }
+        ApiKey::SyncGroup => {
+            let request = call.request()?;
+            let response = groups::sync(node, request).await?;
+            call.answer(&response)
+        }
+        _ => respond_at_once(node, call).await,
+    }
+    .map(Some)
+}
+
+/// Requests that wait for nothing but, some of them, files.
+async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallError> {
+    match call.api {
+        ApiKey::ApiVersions => inline(node, call, |_, _: ApiVersionsRequest, _| cluster::versions()),
+        ApiKey::SaslHandshake => inline(node, call, auth::handshake),
+        ApiKey::FindCoordinator => inline(node, call, cluster::find_coordinator),
+        ApiKey::DescribeCluster => inline(node, call, cluster::describe),
+        ApiKey::Heartbeat => inline(node, call, groups::heartbeat),
+        ApiKey::LeaveGroup => inline(node, call, groups::leave),
+        ApiKey::DescribeGroups => inline(node, call, groups::describe),
+        ApiKey::ListGroups => inline(node, call, groups::list),
+        ApiKey::OffsetFetch => inline(node, call, offsets::fetch),
+        ApiKey::OffsetForLeaderEpoch => inline(node, call, list_offsets::for_leader_epoch),
+        ApiKey::DescribeConfigs => inline(node, call, configs::describe),
+        ApiKey::Metadata => blocking(node, call, cluster::metadata).await,
+        ApiKey::DeleteGroups => blocking(node, call, groups::delete).await,
+        ApiKey::OffsetCommit => blocking(node, call, offsets::commit).await,
+        ApiKey::OffsetDelete => blocking(node, call, offsets::delete).await,
+        ApiKey::ListOffsets => blocking(node, call, list_offsets::list).await,
+        ApiKey::CreateTopics => blocking(node, call, topics::create).await,
+        ApiKey::DeleteTopics => blocking(node, call, topics::delete).await,
+        ApiKey::CreatePartitions => blocking(node, call, topics::grow).await,
+        ApiKey::DeleteRecords => blocking(node, call, topics::delete_records).await,
+        ApiKey::IncrementalAlterConfigs => blocking(node, call, configs::alter).await,
+        ApiKey::InitProducerId => blocking(node, call, transactions::init_producer_id).await,
+        ApiKey::AddPartitionsToTxn => blocking(node, call, transactions::add_partitions).await,
+        ApiKey::AddOffsetsToTxn => blocking(node, call, transactions::add_offsets).await,
+        ApiKey::TxnOffsetCommit => blocking(node, call, transactions::commit_offsets).await,
+        ApiKey::EndTxn => blocking(node, call, transactions::end).await,
+        other => Err(CallError::Unspoken { api: other as i16, version: call.version }),
+    }
+}
+
+fn inline<Q: Decodable, R: Encodable>(
+    node: &Node,
+    mut call: Call,
+    act: fn(&Node, Q, i16) -> R,
+) -> Result<BytesMut, CallError> {
+    let request = call.request()?;
+    call.answer(&act(node, request, call.version))
+}
+
+/// As [`inline`], on a thread that may wait for the disk.
+async fn blocking<Q, R>(
+    node: &Arc<Node>,
+    call: Call,
+    act: fn(&Node, Q, i16) -> R,
+) -> Result<BytesMut, CallError>
+where
+    Q: Decodable + 'static,
+    R: Encodable + 'static,
+{
+    let node = Arc::clone(node);
+    let task = tokio::task::spawn_blocking(move || inline(&node, call, act));
+    // The task does not come back if the runtime is shut down.
+    task.await.unwrap_or(Err(CallError::Stopping))
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}

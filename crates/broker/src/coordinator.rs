@@ -1,0 +1,242 @@
+//! All consumer groups: who is in them, and what they have committed.
+//!
+//! Invariant: an offset is in the journal before it is in memory, and both change under one lock.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use kafka_protocol::ResponseError;
+use serde::{Deserialize, Serialize};
+
+use crate::group::{Claim, Group, State};
+use crate::offsets::{Committed, Offsets, Place};
+use crate::options::{Fsync, Limits};
+use crate::store::Journal;
+use crate::sync::lock;
+
+/// From this size on the journal is rewritten once most of it is superseded.
+const JOURNAL_BYTES_MIN: u64 = 4 << 20;
+
+/// One change, as the journal keeps it. It is applied whole or not at all.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    #[serde(rename = "commit")]
+    Commit { group: String, offsets: Vec<(Place, Committed)> },
+    #[serde(rename = "forget")]
+    Forget { group: String, places: Vec<Place> },
+    #[serde(rename = "delete")]
+    Delete { group: String },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Coordinated {
+    pub(crate) group: Group,
+    pub(crate) offsets: Offsets,
+}
+
+#[derive(Debug)]
+struct Groups {
+    by_id: HashMap<String, Coordinated>,
+    journal: Journal,
+    /// The journal's size after it was last rewritten.
+    rewritten_bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    groups: Mutex<Groups>,
+    limits: Limits,
+}
+
+impl Coordinator {
+    pub(crate) fn open(directory: &Path, fsync: Fsync, limits: &Limits) -> io::Result<Self> {
+        let (journal, entries) = Journal::open(&directory.join("offsets.log"), fsync)?;
+        let mut groups = Groups { by_id: HashMap::new(), journal, rewritten_bytes: 0 };
+        for entry in entries {
+            groups.apply(serde_json::from_str(&entry).map_err(io::Error::from)?);
+        }
+        groups.rewrite()?;
+        Ok(Self { groups: Mutex::new(groups), limits: limits.clone() })
+    }
+
+    /// Does something with a group, which is created if there is none.
+    pub(crate) fn with<T>(
+        &self,
+        id: &str,
+        act: impl FnOnce(&mut Coordinated) -> T,
+    ) -> Result<T, ResponseError> {
+        if id.is_empty() {
+            return Err(ResponseError::InvalidGroupId);
+        }
+        let mut groups = lock(&self.groups);
+        if !groups.by_id.contains_key(id) && groups.by_id.len() >= self.limits.groups_max {
+            return Err(ResponseError::CoordinatorNotAvailable);
+        }
+        Ok(act(groups.by_id.entry(id.to_owned()).or_default()))
+    }
+
+    /// Does something with a group, if there is one.
+    pub(crate) fn with_known<T>(&self, id: &str, act: impl FnOnce(&mut Coordinated) -> T) -> Option<T> {
+        lock(&self.groups).by_id.get_mut(id).map(act)
+    }
+
+    /// What `act` makes of each group.
+    pub(crate) fn map<T>(&self, mut act: impl FnMut(&str, &Coordinated) -> Option<T>) -> Vec<T> {
+        lock(&self.groups).by_id.iter().filter_map(|(id, group)| act(id, group)).collect()
+    }
+
+    /// Commits the offsets if the group's generation admits it.
+    pub(crate) fn commit(
+        &self,
+        id: &str,
+        claim: &Claim<'_>,
+        offsets: Vec<(Place, Committed)>,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        if id.is_empty() {
+            return Err(ResponseError::InvalidGroupId);
+        }
+        let mut groups = lock(&self.groups);
+        if !groups.by_id.contains_key(id) && groups.by_id.len() >= self.limits.groups_max {
+            return Err(ResponseError::CoordinatorNotAvailable);
+        }
+        let coordinated = groups.by_id.entry(id.to_owned()).or_default();
+        coordinated.group.admit_commit(claim, now)?;
+        room(coordinated, offsets.len(), &self.limits)?;
+        groups.append(Entry::Commit { group: id.to_owned(), offsets })
+    }
+
+    /// Keeps the offsets until the producer's transaction ends, if the group's generation admits it.
+    pub(crate) fn hold(
+        &self,
+        (id, producer_id): (&str, i64),
+        claim: &Claim<'_>,
+        offsets: Vec<(Place, Committed)>,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        self.with(id, |coordinated| {
+            coordinated.group.admit_transactional_commit(claim, now)?;
+            room(coordinated, offsets.len(), &self.limits)?;
+            coordinated.offsets.hold(producer_id, offsets);
+            Ok(())
+        })?
+    }
+
+    /// The offsets that the producer's transaction holds in a group.
+    pub(crate) fn held(&self, id: &str, producer_id: i64) -> Vec<(Place, Committed)> {
+        self.with_known(id, |coordinated| coordinated.offsets.held(producer_id)).unwrap_or_default()
+    }
+
+    /// Commits what a transaction held. May be repeated.
+    pub(crate) fn commit_held(
+        &self,
+        id: &str,
+        producer_id: i64,
+        offsets: Vec<(Place, Committed)>,
+    ) -> Result<(), ResponseError> {
+        if !offsets.is_empty() {
+            self.apply(Entry::Commit { group: id.to_owned(), offsets })?;
+        }
+        self.release(id, producer_id);
+        Ok(())
+    }
+
+    /// Drops what a transaction held.
+    pub(crate) fn release(&self, id: &str, producer_id: i64) {
+        self.with_known(id, |coordinated| coordinated.offsets.release(producer_id));
+    }
+
+    /// Forgets committed offsets.
+    pub(crate) fn forget(&self, id: &str, places: Vec<Place>) -> Result<(), ResponseError> {
+        self.apply(Entry::Forget { group: id.to_owned(), places })
+    }
+
+    /// Deletes a group without members.
+    pub(crate) fn delete(&self, id: &str) -> Result<(), ResponseError> {
+        let mut groups = lock(&self.groups);
+        match groups.by_id.get(id) {
+            None => Err(ResponseError::GroupIdNotFound),
+            Some(coordinated) if coordinated.group.state() != State::Empty => {
+                Err(ResponseError::NonEmptyGroup)
+            }
+            Some(_) => groups.append(Entry::Delete { group: id.to_owned() }),
+        }
+    }
+
+    fn apply(&self, entry: Entry) -> Result<(), ResponseError> {
+        lock(&self.groups).append(entry)
+    }
+
+    /// Lets time pass in every group.
+    pub(crate) fn advance(&self, now: Instant) {
+        let mut groups = lock(&self.groups);
+        for coordinated in groups.by_id.values_mut() {
+            coordinated.group.advance(now);
+        }
+        groups.by_id.retain(|_, coordinated| !coordinated.group.vacant() || !coordinated.offsets.vacant());
+    }
+
+    /// Rewrites the journal if most of it is superseded.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        let mut groups = lock(&self.groups);
+        let size_bytes = groups.journal.size_bytes();
+        if size_bytes > JOURNAL_BYTES_MIN && size_bytes > 4 * groups.rewritten_bytes {
+            groups.rewrite()?;
+        }
+        Ok(())
+    }
+}
+
+fn room(coordinated: &Coordinated, n: usize, limits: &Limits) -> Result<(), ResponseError> {
+    match coordinated.offsets.len() + n <= limits.group_offsets_max {
+        true => Ok(()),
+        // A group near its limit may still commit where it has committed before, one request at a time.
+        false if n <= coordinated.offsets.iter().count() => Ok(()),
+        false => Err(ResponseError::PolicyViolation),
+    }
+}
+
+impl Groups {
+    fn append(&mut self, entry: Entry) -> Result<(), ResponseError> {
+        let line = serde_json::to_string(&entry).map_err(|_| ResponseError::UnknownServerError)?;
+        if let Err(error) = self.journal.append(&line) {
+            tracing::error!(%error, "offsets were not written");
+            return Err(ResponseError::KafkaStorageError);
+        }
+        self.apply(entry);
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::Commit { group, offsets } => self.by_id.entry(group).or_default().offsets.commit(offsets),
+            Entry::Forget { group, places } => {
+                if let Some(coordinated) = self.by_id.get_mut(&group) {
+                    places.iter().for_each(|place| coordinated.offsets.forget(place));
+                }
+            }
+            Entry::Delete { group } => {
+                self.by_id.remove(&group);
+            }
+        }
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for (id, coordinated) in &self.by_id {
+            let committed = coordinated.offsets.iter();
+            let offsets: Vec<_> = committed.map(|(place, at)| (place.clone(), at.clone())).collect();
+            if !offsets.is_empty() {
+                let entry = Entry::Commit { group: id.clone(), offsets };
+                entries.push(serde_json::to_string(&entry).map_err(io::Error::from)?);
+            }
+        }
+        self.journal.rewrite(&entries)?;
+        self.rewritten_bytes = self.journal.size_bytes();
+        Ok(())
+    }
+}

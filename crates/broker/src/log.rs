@@ -1,0 +1,365 @@
+//! A partition's log: batches as they were produced, in segment files, with what is known of their producers.
+//!
+//! Invariant: every batch below [`Log::end`] is whole, and what [`Log::append`] returned is in the page
+//! cache at least. Nothing here is async; [`Slice::read_into`] is called without the log's lock.
+
+pub(crate) mod batch;
+mod clean;
+mod codec;
+mod producers;
+mod segment;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kafka_protocol::ResponseError;
+
+use self::batch::{Header, Outcome, Produced};
+use self::producers::{Producers, Verdict};
+use self::segment::{Scan, Segment};
+use crate::store;
+
+pub(crate) use self::clean::{Cleaning, compact};
+pub(crate) use self::producers::Aborted;
+
+/// How batches are stored: the part of a topic's configuration that appending needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendPolicy {
+    /// Timestamps are the broker's, not the producer's.
+    pub(crate) append_time: bool,
+    /// A segment is closed before it would grow beyond this.
+    pub(crate) segment_bytes: u64,
+    /// A segment is closed when its first batch is older than this, in milliseconds.
+    pub(crate) segment_ms: i64,
+}
+
+/// Where a batch was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base: i64,
+    /// The broker's time, if the topic's timestamps are the broker's.
+    pub(crate) time_ms: Option<i64>,
+}
+
+/// Whole batches in one file, not read yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Slice {
+    file: Arc<File>,
+    position: u64,
+    pub(crate) size_bytes: usize,
+    /// Offsets at and after this one are not in it.
+    pub(crate) end: i64,
+}
+
+impl Slice {
+    /// Appends the batches to `out`.
+    pub(crate) fn read_into(&self, out: &mut BytesMut) -> io::Result<()> {
+        let begin = out.len();
+        out.resize(begin + self.size_bytes, 0);
+        self.file.read_exact_at(&mut out[begin..], self.position)
+    }
+}
+
+/// A record found by its timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamped {
+    pub(crate) timestamp: i64,
+    pub(crate) offset: i64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Log {
+    directory: PathBuf,
+    /// Never empty; the last one is appended to.
+    segments: Vec<Segment>,
+    start: i64,
+    end: i64,
+    producers: Producers,
+    /// Segments closed since the last [`Log::unflushed`].
+    closed: Vec<Arc<File>>,
+}
+
+impl Log {
+    /// Opens the log in a directory, creating both if needed, and cuts off a torn end.
+    pub(crate) fn open(directory: &Path, now_ms: i64) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("log") => paths.push(path),
+                Some("cleaned" | "tmp") => fs::remove_file(path)?,
+                Some(_) | None => {}
+            }
+        }
+        paths.sort();
+        let mut log = Self {
+            directory: directory.to_owned(),
+            segments: Vec::new(),
+            start: 0,
+            end: 0,
+            producers: Producers::default(),
+            closed: Vec::new(),
+        };
+        let last = paths.len().saturating_sub(1);
+        for (index, path) in paths.into_iter().enumerate() {
+            let scan = if index == last { Scan::Tail } else { Scan::Sealed };
+            log.load(path, scan, now_ms)?;
+        }
+        if log.segments.is_empty() {
+            log.segments.push(Segment::create(directory, 0, now_ms)?);
+        }
+        log.start = log.segments[0].base.max(stored_start(directory)?);
+        log.end = log.end.max(log.start);
+        Ok(log)
+    }
+
+    fn load(&mut self, path: PathBuf, scan: Scan, now_ms: i64) -> io::Result<()> {
+        let (producers, end) = (&mut self.producers, &mut self.end);
+        let segment = Segment::open(path, scan, now_ms, |header, batch| {
+            *end = header.last() + 1;
+            replay(producers, header, batch, now_ms);
+        })?;
+        self.end = self.end.max(segment.base);
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// The first offset that may be read.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// The offset that the next record gets; the high watermark of a single node.
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// The last stable offset: below it every transaction has ended.
+    pub(crate) fn stable_end(&self) -> i64 {
+        self.producers.first_open().unwrap_or(self.end)
+    }
+
+    /// Appends a client's batch, once.
+    pub(crate) fn append(
+        &mut self,
+        batch: &Produced,
+        policy: &AppendPolicy,
+        now_ms: i64,
+    ) -> Result<Appended, ResponseError> {
+        if let Verdict::Repeated(base) = self.producers.check(&batch.header)? {
+            return Ok(Appended { base, time_ms: None });
+        }
+        let base = self.end;
+        let time_ms = policy.append_time.then_some(now_ms);
+        let stored = match time_ms {
+            Some(time_ms) => batch.stored_with_time(base, time_ms),
+            None => batch.stored_at(base),
+        };
+        let header = self.write(&stored, policy, now_ms).map_err(storage_error)?;
+        self.producers.appended(&header, base, now_ms);
+        Ok(Appended { base, time_ms })
+    }
+
+    /// Ends the producer's transaction here, if it has one; `false` if it has none.
+    pub(crate) fn end_transaction(
+        &mut self,
+        (id, epoch): (i64, i16),
+        outcome: Outcome,
+        policy: &AppendPolicy,
+        now_ms: i64,
+    ) -> io::Result<bool> {
+        if !self.producers.has_open(id) {
+            return Ok(false);
+        }
+        let base = self.end;
+        let marker = batch::marker(id, epoch, outcome, base, now_ms);
+        let header = self.write(&marker, policy, now_ms)?;
+        self.producers.ended(&header, outcome, base, now_ms);
+        Ok(true)
+    }
+
+    /// Lets in the batches of a producer's transaction.
+    pub(crate) fn open_transaction(&mut self, id: i64, epoch: i16, now_ms: i64) {
+        self.producers.open(id, epoch, now_ms);
+    }
+
+    /// Producers with an open transaction: id and epoch.
+    pub(crate) fn open_transactions(&self) -> Vec<(i64, i16)> {
+        self.producers.all_open()
+    }
+
+    /// The highest producer id that the log knows.
+    pub(crate) fn producer_id_max(&self) -> Option<i64> {
+        self.producers.id_max()
+    }
+
+    fn write(&mut self, stored: &[u8], policy: &AppendPolicy, now_ms: i64) -> io::Result<Header> {
+        let header = Header::parse(stored).ok_or(io::ErrorKind::InvalidData)?;
+        self.roll(stored.len() as u64, policy, now_ms)?;
+        self.active().append(stored, &header, now_ms)?;
+        self.end = header.last() + 1;
+        Ok(header)
+    }
+
+    fn active(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log has a segment from `open` on")
+    }
+
+    /// Begins a new segment if the active one is due.
+    fn roll(&mut self, more_bytes: u64, policy: &AppendPolicy, now_ms: i64) -> io::Result<()> {
+        let active = self.active();
+        let full = active.size_bytes + more_bytes > policy.segment_bytes;
+        let old = now_ms.saturating_sub(active.begun_ms) > policy.segment_ms;
+        if active.size_bytes > 0 && (full || old) { self.begin_segment(now_ms) } else { Ok(()) }
+    }
+
+    fn begin_segment(&mut self, now_ms: i64) -> io::Result<()> {
+        let next = Segment::create(&self.directory, self.end, now_ms)?;
+        let closed = self.active().file();
+        self.closed.push(closed);
+        self.segments.push(next);
+        Ok(())
+    }
+
+    /// The files that hold what was appended since the last call, to be flushed without the log's lock.
+    pub(crate) fn unflushed(&mut self) -> Vec<Arc<File>> {
+        let mut files = std::mem::take(&mut self.closed);
+        files.push(self.active().file());
+        files
+    }
+
+    /// Whole batches from the one that holds `offset` on, all below `upto`, which must be where a batch
+    /// begins: at most `bytes_max`, but one batch at least. `None` if there is none.
+    pub(crate) fn slice(&self, offset: i64, upto: i64, bytes_max: usize) -> io::Result<Option<Slice>> {
+        if offset >= upto {
+            return Ok(None);
+        }
+        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        for (index, segment) in self.segments.iter().enumerate().skip(first) {
+            let Some(begin) = segment.batch_of(offset)? else { continue };
+            if begin.header.base >= upto {
+                return Ok(None);
+            }
+            let segment_end = self.segments.get(index + 1).map_or(self.end, |next| next.base);
+            let (limit, end) = match upto >= segment_end {
+                true => (segment.size_bytes, segment_end),
+                false => (segment.batch_of(upto)?.map_or(segment.size_bytes, |batch| batch.position), upto),
+            };
+            let (limit, end) = match (limit - begin.position) as usize <= bytes_max {
+                true => (limit, end),
+                false => {
+                    let last = segment.batch_before(begin.position, begin.position + bytes_max as u64)?;
+                    let last = last.unwrap_or(begin);
+                    (last.end(), last.header.last() + 1)
+                }
+            };
+            let size_bytes = (limit - begin.position) as usize;
+            return Ok(Some(Slice { file: segment.file(), position: begin.position, size_bytes, end }));
+        }
+        Ok(None)
+    }
+
+    /// Aborted transactions with offsets in `first..end`.
+    pub(crate) fn aborted_in(&self, first: i64, end: i64) -> Vec<Aborted> {
+        self.producers.aborted_in(first, end)
+    }
+
+    /// The first record at or after a timestamp.
+    pub(crate) fn record_since(
+        &self,
+        timestamp: i64,
+        unpacked_bytes_max: usize,
+    ) -> io::Result<Option<Stamped>> {
+        for segment in self.segments.iter().filter(|segment| segment.max_timestamp >= timestamp) {
+            for (position, end) in segment.positions_since(timestamp) {
+                for located in segment.batches_from(position) {
+                    let located = located?;
+                    if located.position >= end {
+                        break;
+                    }
+                    let header = &located.header;
+                    if header.control() || header.max_timestamp < timestamp || header.last() < self.start {
+                        continue;
+                    }
+                    let batch = segment.read_batch(&located)?;
+                    if let Some(found) = self.record_in(&batch, timestamp, unpacked_bytes_max) {
+                        return Ok(Some(found));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn record_in(&self, batch: &bytes::Bytes, since: i64, unpacked_bytes_max: usize) -> Option<Stamped> {
+        let header = Header::parse(batch)?;
+        let records = batch::records(batch, unpacked_bytes_max).ok()?;
+        let stamped = records.iter().map(|record| Stamped {
+            timestamp: match header.append_time() {
+                true => header.max_timestamp,
+                false => header.base_timestamp.saturating_add(record.timestamp_delta),
+            },
+            offset: header.base.saturating_add(record.offset_delta),
+        });
+        stamped.into_iter().find(|found| found.timestamp >= since && found.offset >= self.start)
+    }
+
+    /// The first of the records with the highest timestamp.
+    pub(crate) fn newest_record(&self, unpacked_bytes_max: usize) -> io::Result<Option<Stamped>> {
+        match self.segments.iter().map(|segment| segment.max_timestamp).max() {
+            Some(newest) if newest >= 0 => self.record_since(newest, unpacked_bytes_max),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Makes `offset` the first one that may be read, and removes files that lie before it.
+    pub(crate) fn delete_before(&mut self, offset: i64, now_ms: i64) -> io::Result<()> {
+        let start = offset.min(self.end);
+        if start <= self.start {
+            return Ok(());
+        }
+        // Written first: a crash may leave files below the start, but never a start below the files.
+        store::replace(&self.directory.join("start"), start.to_string().as_bytes())?;
+        self.start = start;
+        if start == self.end && self.active().size_bytes > 0 {
+            self.begin_segment(now_ms)?;
+        }
+        while self.segments.len() > 1 && self.segments[1].base <= start {
+            self.segments[0].remove()?;
+            self.segments.remove(0);
+        }
+        Ok(())
+    }
+}
+
+fn storage_error(error: io::Error) -> ResponseError {
+    tracing::error!(%error, "a batch was not written");
+    ResponseError::KafkaStorageError
+}
+
+fn replay(producers: &mut Producers, header: &Header, batch: &[u8], now_ms: i64) {
+    match batch::marker_outcome(batch) {
+        Some(outcome) if header.control() => producers.ended(header, outcome, header.base, now_ms),
+        Some(_) | None => producers.appended(header, header.base, now_ms),
+    }
+}
+
+fn stored_start(directory: &Path) -> io::Result<i64> {
+    let path = directory.join("start");
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("`{}` holds no offset", path.display()))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

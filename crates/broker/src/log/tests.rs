@@ -1,0 +1,229 @@
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::batch::tests::{owned, produced};
+use super::batch::{Outcome, Produced};
+use super::*;
+use crate::sync::lock;
+
+const POLICY: AppendPolicy = AppendPolicy { append_time: false, segment_bytes: 1_000, segment_ms: i64::MAX };
+
+fn cleaning() -> Cleaning {
+    Cleaning {
+        compact: true,
+        delete: false,
+        retention_ms: -1,
+        retention_bytes: -1,
+        delete_retention_ms: i64::MAX,
+        dirty_ratio: 0.0,
+        producers_max: 100,
+        unpacked_bytes_max: 1 << 20,
+    }
+}
+
+fn batch(records: &[(Option<&[u8]>, Option<&[u8]>)], timestamp: i64) -> Produced {
+    Produced::parse(produced(records, timestamp).into(), usize::MAX).unwrap()
+}
+
+/// Every record from `offset` on: offset and key.
+fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<(i64, Vec<u8>)> {
+    let mut records = Vec::new();
+    while let Some(slice) = log.slice(offset, upto, bytes_max).unwrap() {
+        assert!(slice.end > offset, "a slice that does not get on");
+        let mut bytes = BytesMut::new();
+        slice.read_into(&mut bytes).unwrap();
+        let mut bytes: Bytes = bytes.freeze();
+        while !bytes.is_empty() {
+            let header = Header::parse(&bytes).unwrap();
+            let one = bytes.split_to(header.size_bytes);
+            assert!(header.intact(&one) && header.base < upto);
+            for record in batch::records(&one, 1 << 20).unwrap() {
+                let at = header.base + record.offset_delta;
+                if at >= offset && !header.control() {
+                    records.push((at, record.key.unwrap_or_default().to_vec()));
+                }
+            }
+        }
+        offset = slice.end;
+    }
+    records
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        n_records: usize,
+        key: u8,
+        value_bytes: usize,
+    },
+    Reopen,
+    /// Bytes of a batch that did not make it.
+    Tear(usize),
+    DeleteBefore(u8),
+    Compact,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1..4_usize, 0..5_u8, 0..400_usize)
+            .prop_map(|(n_records, key, value_bytes)| Step::Append { n_records, key, value_bytes }),
+        1 => Just(Step::Reopen),
+        1 => (1..120_usize).prop_map(Step::Tear),
+        1 => any::<u8>().prop_map(Step::DeleteBefore),
+        1 => Just(Step::Compact),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// What may be read, and which of it compaction may have removed.
+#[derive(Default)]
+struct Model {
+    start: i64,
+    records: Vec<(i64, Vec<u8>)>,
+}
+
+impl Model {
+    fn readable(&self) -> Vec<(i64, Vec<u8>)> {
+        self.records.iter().filter(|(offset, _)| *offset >= self.start).cloned().collect()
+    }
+
+    /// The last record of each key.
+    fn newest(&self) -> Vec<(i64, Vec<u8>)> {
+        let readable = self.readable();
+        let later = |(offset, key): &&(i64, Vec<u8>)| {
+            !readable.iter().any(|(other, same)| same == key && other > offset)
+        };
+        readable.iter().filter(later).cloned().collect()
+    }
+}
+
+fn tear(directory: &Path, n_bytes: usize) {
+    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.sort();
+    let torn = &produced(&[(Some(b"torn"), Some(&[7; 100]))], 0)[..n_bytes];
+    let last = fs::OpenOptions::new().append(true).open(paths.last().unwrap()).unwrap();
+    io::Write::write_all(&mut &last, torn).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn a_log_reads_as_a_list_does(steps in steps(), bytes_max in 1..3_000_usize) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let mut log = Mutex::new(Log::open(path, 0).unwrap());
+        let mut model = Model::default();
+        let mut compacted = false;
+        for step in steps {
+            match step {
+                Step::Append { n_records, key, value_bytes } => {
+                    let value = vec![1; value_bytes];
+                    let key = [key];
+                    let records = vec![(Some(&key[..]), Some(&value[..])); n_records];
+                    let base = lock(&log).append(&batch(&records, 5), &POLICY, 5).unwrap().base;
+                    prop_assert_eq!(base, model.records.last().map_or(0, |(offset, _)| offset + 1));
+                    model.records.extend((0..n_records).map(|n| (base + n as i64, key.to_vec())));
+                }
+                Step::Reopen => log = Mutex::new(Log::open(path, 0).unwrap()),
+                Step::Tear(n_bytes) => {
+                    drop(log);
+                    tear(path, n_bytes);
+                    log = Mutex::new(Log::open(path, 0).unwrap());
+                }
+                Step::DeleteBefore(share) => {
+                    let end = lock(&log).end();
+                    let offset = end * i64::from(share) / 255;
+                    lock(&log).delete_before(offset, 5).unwrap();
+                    model.start = model.start.max(offset);
+                }
+                Step::Compact => {
+                    compact(&log, &cleaning(), 10).unwrap();
+                    compacted = true;
+                }
+            }
+            let log = lock(&log);
+            let read = read_all(&log, log.start(), log.end(), bytes_max);
+            prop_assert_eq!(log.start(), model.start);
+            if compacted {
+                let readable = model.readable();
+                prop_assert!(read.iter().all(|record| readable.contains(record)));
+                prop_assert!(model.newest().iter().all(|record| read.contains(record)));
+            } else {
+                prop_assert_eq!(read, model.readable());
+            }
+        }
+    }
+}
+
+#[test]
+fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Mutex::new(Log::open(directory.path(), 0).unwrap());
+    for round in 0..10 {
+        for key in [b"a", b"b", b"c"] {
+            lock(&log).append(&batch(&[(Some(key), Some(&[1; 200]))], round), &POLICY, round).unwrap();
+        }
+    }
+    compact(&log, &cleaning(), 10).unwrap();
+    let log = lock(&log);
+    let read = read_all(&log, 0, log.end(), 1 << 20);
+    let active = log.segments.last().unwrap().base;
+    assert!(log.segments.len() > 3 && read.iter().filter(|(offset, _)| *offset < active).count() == 3);
+    assert_eq!(log.end(), 30);
+}
+
+#[test]
+fn expired_segments_go_and_the_end_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::open(directory.path(), 0).unwrap();
+    for timestamp in 0..10 {
+        log.append(&batch(&[(None, Some(&[1; 600]))], timestamp), &POLICY, timestamp).unwrap();
+    }
+    let by_age = Cleaning { compact: false, delete: true, retention_ms: 100, ..cleaning() };
+    log.retain(&by_age, &POLICY, 104).unwrap();
+    assert_eq!((log.start(), log.end()), (4, 10));
+    log.retain(&by_age, &POLICY, 1_000).unwrap();
+    assert_eq!((log.start(), log.end()), (10, 10));
+    drop(log);
+    let reopened = Log::open(directory.path(), 0).unwrap();
+    assert_eq!((reopened.start(), reopened.end()), (10, 10));
+}
+
+#[test]
+fn the_stable_end_and_the_aborted_range_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::open(directory.path(), 0).unwrap();
+    let transactional = |producer, sequence| {
+        let plain = produced(&[(None, Some(b"v"))], 5);
+        Produced::parse(owned(plain, (producer, 0), sequence, true).into(), 1_000).unwrap()
+    };
+    log.open_transaction(1, 0, 5);
+    log.open_transaction(2, 0, 5);
+    log.append(&transactional(1, 0), &POLICY, 5).unwrap();
+    log.append(&transactional(2, 0), &POLICY, 5).unwrap();
+    log.end_transaction((1, 0), Outcome::Abort, &POLICY, 6).unwrap();
+    for _ in 0..2 {
+        assert_eq!((log.stable_end(), log.end()), (1, 3));
+        let aborted = Aborted { producer_id: 1, first: 0, marker: 2 };
+        assert_eq!(log.aborted_in(0, 3), [aborted]);
+        assert!(log.slice(1, log.stable_end(), 1_000).unwrap().is_none());
+        assert_eq!(log.open_transactions(), [(2, 0)]);
+        log = Log::open(directory.path(), 0).unwrap();
+    }
+}
+
+#[test]
+fn a_record_is_found_by_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::open(directory.path(), 0).unwrap();
+    for timestamp in [10, 20, 30] {
+        log.append(&batch(&[(None, Some(&[1; 600])), (None, None)], timestamp), &POLICY, 0).unwrap();
+    }
+    let found = |since| log.record_since(since, 1 << 20).unwrap().map(|found| found.offset);
+    assert_eq!((found(5), found(11), found(30), found(31)), (Some(0), Some(2), Some(4), None));
+    let newest = log.newest_record(1 << 20).unwrap().unwrap();
+    assert_eq!((newest.timestamp, newest.offset), (30, 4));
+}

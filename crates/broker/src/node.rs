@@ -1,0 +1,125 @@
+//! What all connections share: the state of the one node.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka_protocol::ResponseError;
+use tokio::sync::watch;
+
+use crate::coordinator::Coordinator;
+use crate::log;
+use crate::options::BrokerOptions;
+use crate::producer_ids::ProducerIds;
+use crate::sync::{lock, now_ms};
+use crate::topics::Topics;
+use crate::transactions::Transactions;
+
+/// The id that the node has in its cluster of one.
+pub(crate) const NODE_ID: i32 = 1;
+
+/// Why a data directory was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("another process uses it")]
+    InUse,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) options: BrokerOptions,
+    /// The host and port that clients are told.
+    pub(crate) advertised: (String, u16),
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) groups: Arc<Coordinator>,
+    pub(crate) producer_ids: Arc<ProducerIds>,
+    pub(crate) transactions: Transactions,
+    /// True from when the broker is told to stop.
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// Held for as long as the directory is used.
+    _lock: File,
+}
+
+fn lock_directory(directory: &Path) -> Result<File, OpenError> {
+    fs::create_dir_all(directory)?;
+    let file = File::create(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+impl Node {
+    /// Opens the data directory and repairs what a crash left. Blocks while logs are scanned.
+    pub(crate) fn open(
+        options: BrokerOptions,
+        address: SocketAddr,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Self, OpenError> {
+        let directory: PathBuf = options.data_dir.clone();
+        let lock_file = lock_directory(&directory)?;
+        let topics = Arc::new(Topics::open(&directory, &options.limits)?);
+        let all = topics.all();
+        let partitions = all.iter().flat_map(|topic| topic.partitions());
+        let seen = partitions.filter_map(|partition| lock(&partition.log).producer_id_max()).max();
+        let producer_ids = Arc::new(ProducerIds::open(&directory, seen)?);
+        let groups = Arc::new(Coordinator::open(&directory, options.fsync, &options.limits)?);
+        let transactions = Transactions::open(
+            Arc::clone(&topics),
+            Arc::clone(&groups),
+            Arc::clone(&producer_ids),
+            &options,
+        )?;
+        let advertised =
+            options.advertised.clone().unwrap_or_else(|| (address.ip().to_string(), address.port()));
+        Ok(Self {
+            options,
+            advertised,
+            topics,
+            groups,
+            producer_ids,
+            transactions,
+            stopping,
+            _lock: lock_file,
+        })
+    }
+
+    /// The code of an answer.
+    pub(crate) fn code<T>(result: &Result<T, ResponseError>) -> i16 {
+        result.as_ref().err().map_or(0, ResponseError::code)
+    }
+
+    /// Expires transactions. Groups are cheap enough to be advanced by the caller's timer directly.
+    pub(crate) fn expire(&self) {
+        self.transactions.expire(Instant::now());
+    }
+
+    /// Retention, compaction, journals. Blocks for as long as the files take.
+    pub(crate) fn clean(&self) {
+        for topic in self.topics.all() {
+            let settings = topic.settings();
+            for partition in topic.partitions() {
+                let retained = lock(&partition.log).retain(&settings.cleaning, &settings.append, now_ms());
+                let cleaned = retained.and_then(|()| match settings.cleaning.compact {
+                    true => log::compact(&partition.log, &settings.cleaning, now_ms()),
+                    false => Ok(()),
+                });
+                if let Err(error) = cleaned {
+                    tracing::warn!(%error, topic = topic.name, "a partition was not cleaned");
+                }
+            }
+        }
+        for tidied in [self.groups.tidy(), self.transactions.tidy()] {
+            if let Err(error) = tidied {
+                tracing::warn!(%error, "a journal was not rewritten");
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a broker is told when it starts, with the limits that keep foreign input in bounds.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When an acknowledged record is on the disk, and not only in the page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// The operating system decides: `kill -9` loses nothing, a power cut may.
+    #[default]
+    Never,
+    /// Before every acknowledgement.
+    EveryAppend,
+}
+
+/// A name and a password that SASL PLAIN accepts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a broker is told when it starts.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// Where everything is kept; used by one broker at a time.
+    pub data_dir: PathBuf,
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The host and port that clients are told to connect to, if not the address listened on.
+    pub advertised: Option<(String, u16)>,
+    /// See [`Fsync`].
+    pub fsync: Fsync,
+    /// Who may connect, by SASL PLAIN. Empty: everyone, without SASL.
+    pub users: Vec<User>,
+    /// How many partitions a topic gets whose creator does not say.
+    pub default_partitions: i32,
+    /// Whether asking for an unknown topic's metadata creates it.
+    pub auto_create_topics: bool,
+    /// How often retention and compaction look at every partition.
+    pub clean_interval: Duration,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+impl BrokerOptions {
+    /// One partition a topic, topics created on demand, no fsync, everyone may connect.
+    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen,
+            advertised: None,
+            fsync: Fsync::Never,
+            users: Vec::new(),
+            default_partitions: 1,
+            auto_create_topics: true,
+            clean_interval: Duration::from_secs(2),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What one client, or all of them together, may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The longest request, in bytes. Kafka's `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// The bytes of all requests that are being read or answered. A connection whose request does not
+    /// fit waits; the value is never less than the longest request.
+    pub requests_bytes_max: usize,
+    /// Array elements of all levels in one request; bounds what decoding allocates.
+    pub request_elements_max: usize,
+    /// Connections at a time; further ones are closed at once.
+    pub connections_max: usize,
+    /// Bytes of records in one answer to a fetch, beyond the first batch. Kafka's `fetch.max.bytes`.
+    pub fetch_bytes_max: usize,
+    /// Bytes that one compressed batch may unpack to where the broker must look inside.
+    pub unpacked_bytes_max: usize,
+    /// Topics.
+    pub topics_max: usize,
+    /// Partitions of one topic.
+    pub topic_partitions_max: i32,
+    /// Consumer groups.
+    pub groups_max: usize,
+    /// Members of one group. Kafka's `group.max.size`.
+    pub group_members_max: usize,
+    /// Offsets (topic and partition) that one group may have committed.
+    pub group_offsets_max: usize,
+    /// Transactional ids.
+    pub transactional_ids_max: usize,
+    /// Producers that one partition remembers; the longest silent one is forgotten first.
+    pub partition_producers_max: usize,
+    /// Bytes of a committed offset's metadata. Kafka's `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// How long a connection may be silent between two requests.
+    pub idle_max: Duration,
+    /// How long the rest of a request may take once it has begun.
+    pub request_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 100 << 20,
+            requests_bytes_max: 256 << 20,
+            request_elements_max: 200_000,
+            connections_max: 1_000,
+            fetch_bytes_max: 55 << 20,
+            unpacked_bytes_max: 128 << 20,
+            topics_max: 10_000,
+            topic_partitions_max: 1_000,
+            groups_max: 10_000,
+            group_members_max: 1_000,
+            group_offsets_max: 100_000,
+            transactional_ids_max: 10_000,
+            partition_producers_max: 10_000,
+            offset_metadata_bytes_max: 4_096,
+            idle_max: Duration::from_mins(10),
+            request_time_max: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! State files: a file that is replaced as a whole, and a journal of checksummed lines.
+//!
+//! Invariant: whatever moment the process dies at, a reader finds the old or the new state.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::options::Fsync;
+
+/// Replaces the file's content: after a crash it is the old or the new one, whole.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// A file of lines, each with its CRC32C in front. Appending is one `write`, so a crash leaves at most
+/// a torn tail, which opening cuts off.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    size_bytes: u64,
+    fsync: Fsync,
+}
+
+impl Journal {
+    /// Opens or creates the journal; gives the entries in the order they were written.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if an entry is damaged and intact ones follow it: that is no
+    /// crash's doing, and going on would forget what was acknowledged.
+    pub(crate) fn open(path: &Path, fsync: Fsync) -> io::Result<(Self, Vec<String>)> {
+        let content = match fs::read(path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (entries, intact) = intact_entries(&content);
+        if content[intact..].split(|byte| *byte == b'\n').skip(1).any(|line| entry(line).is_some()) {
+            let message = format!("`{}` is damaged at byte {intact}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        if intact < content.len() {
+            file.set_len(intact as u64)?;
+        }
+        Ok((Self { path: path.to_owned(), file, size_bytes: intact as u64, fsync }, entries))
+    }
+
+    /// Adds one entry, which must not contain a line feed.
+    pub(crate) fn append(&mut self, entry: &str) -> io::Result<()> {
+        let line = line(entry);
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Part of the line may be there; the next entry must not be glued to it.
+            self.file.set_len(self.size_bytes)?;
+            return Err(error);
+        }
+        self.size_bytes += line.len() as u64;
+        match self.fsync {
+            Fsync::Never => Ok(()),
+            Fsync::EveryAppend => self.file.sync_data(),
+        }
+    }
+
+    /// Replaces everything by these entries.
+    pub(crate) fn rewrite(&mut self, entries: &[String]) -> io::Result<()> {
+        let content: String = entries.iter().map(|entry| line(entry)).collect();
+        replace(&self.path, content.as_bytes())?;
+        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.size_bytes = content.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+fn line(entry: &str) -> String {
+    format!("{:08x} {entry}\n", crc32c::crc32c(entry.as_bytes()))
+}
+
+fn entry(line: &[u8]) -> Option<&str> {
+    let line = str::from_utf8(line).ok()?;
+    let (checksum, entry) = line.split_once(' ')?;
+    (u32::from_str_radix(checksum, 16).ok()? == crc32c::crc32c(entry.as_bytes())).then_some(entry)
+}
+
+/// The entries up to the first damaged or unfinished line, and where that line begins.
+fn intact_entries(content: &[u8]) -> (Vec<String>, usize) {
+    let mut entries = Vec::new();
+    let mut intact = 0;
+    while let Some(length) = content[intact..].iter().position(|byte| *byte == b'\n') {
+        let Some(entry) = entry(&content[intact..intact + length]) else { break };
+        entries.push(entry.to_owned());
+        intact += length + 1;
+    }
+    (entries, intact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reopened(path: &Path) -> Vec<String> {
+        Journal::open(path, Fsync::Never).unwrap().1
+    }
+
+    #[test]
+    fn entries_come_back_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (mut journal, _) = Journal::open(&path, Fsync::EveryAppend).unwrap();
+        journal.append("one").unwrap();
+        journal.append("two").unwrap();
+        assert_eq!(reopened(&path), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_and_the_next_entry_stands() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let whole = format!("{}{}", line("one"), line("two"));
+        for length in line("one").len()..whole.len() {
+            fs::write(&path, &whole.as_bytes()[..length]).unwrap();
+            let (mut journal, entries) = Journal::open(&path, Fsync::EveryAppend).unwrap();
+            assert_eq!(entries, ["one"], "torn at {length}");
+            journal.append("three").unwrap();
+            assert_eq!(reopened(&path), ["one", "three"], "torn at {length}");
+        }
+    }
+
+    #[test]
+    fn damage_before_intact_entries_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut content = format!("{}{}", line("one"), line("two")).into_bytes();
+        content[10] ^= 1;
+        fs::write(&path, content).unwrap();
+        assert_eq!(Journal::open(&path, Fsync::EveryAppend).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_rewritten_journal_has_only_the_new_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (mut journal, _) = Journal::open(&path, Fsync::EveryAppend).unwrap();
+        journal.append("one").unwrap();
+        journal.rewrite(&["two".to_owned()]).unwrap();
+        journal.append("three").unwrap();
+        assert_eq!(reopened(&path), ["two", "three"]);
+    }
+}
