@@ -60,7 +60,7 @@ pub(super) fn bar(count: u64, largest: u64, width: usize) -> String {
     let filled = (u128::from(count) * steps).div_ceil(u128::from(largest)).min(steps);
     let filled = usize::try_from(filled).unwrap_or(width * 8);
     let mut bar = "█".repeat(filled / 8);
-    if filled % 8 > 0 {
+    if !filled.is_multiple_of(8) {
         bar.push(EIGHTHS[filled % 8 - 1]);
     }
     bar
@@ -71,7 +71,7 @@ pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
