@@ -15,8 +15,12 @@ const MESSAGE_MAX: usize = 500;
 /// An exception's text stands within the first of these bytes of a body.
 const EXCEPTION_MAX_BYTES: usize = 64 << 10;
 
-/// Every answer of ClickHouse since 2017 carries it; an answer without is a proxy's.
-const CLICKHOUSE_HEADER: &str = "x-clickhouse-server-display-name";
+/// Every answer of ClickHouse to a query carries headers of this kind, in every version; an answer
+/// without is a proxy's.
+const CLICKHOUSE_HEADERS: &str = "x-clickhouse-";
+
+/// The answer to /ping, which older servers send without those headers.
+pub(crate) const PONG: &[u8] = b"Ok.\n";
 
 const EXCEPTION_HEADER: &str = "x-clickhouse-exception-code";
 
@@ -125,7 +129,7 @@ impl Head {
     fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         Self {
-            clickhouse: headers.contains_key(CLICKHOUSE_HEADER),
+            clickhouse: headers.keys().any(|name| name.as_str().starts_with(CLICKHOUSE_HEADERS)),
             code: text(EXCEPTION_HEADER).and_then(|code| code.parse().ok()),
             tag: text(TAG_HEADER).filter(|tag| !tag.is_empty()).map(str::to_owned),
         }
@@ -135,7 +139,7 @@ impl Head {
     /// `wait_end_of_query` no exception can follow a 200; one that carries the server's tag is believed
     /// all the same. One without is not: rows may quote exceptions.
     fn accept(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        if !self.clickhouse {
+        if !self.clickhouse && body != PONG {
             return Err(Failure::world(FaultKind::Unknown, "the answer is not ClickHouse's"));
         }
         match self.tag.as_deref().and_then(|tag| late_exception(&body, tag)) {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tidegate_core::{Fault, FaultKind};
 use tidegate_native::{ColumnDefault, Table, TableColumn, Type};
 
-use crate::answer::{Failure, read};
+use crate::answer::{Failure, PONG, read};
 use crate::insert::RESERVED_SETTINGS;
 use crate::options::{BuildError, ClientOptions, Compression, Shown};
 use crate::replicas::{Chosen, Replicas};
@@ -87,7 +87,7 @@ impl Client {
         let request = self.shared.http.request(Method::GET, url);
         let answer = self.exchange(chosen, request).await;
         match answer.map_err(|failure| fault(chosen, failure))?.as_slice() {
-            b"Ok.\n" => Ok(()),
+            PONG => Ok(()),
             _ => Err(fault(chosen, Failure::world(FaultKind::Unknown, "the answer to /ping is not `Ok.`"))),
         }
     }

@@ -2,6 +2,20 @@
 //!
 //! A frame: 16 bytes CityHash128 (1.0.2) of the rest, a method byte, the size of frame and of content
 //! as u32, the compressed content.
+//!
+//! CPU seconds a million rows (100,000-row blocks of 10 columns, 132 bytes a row in Native; server
+//! 26.7.2, table engine Null, so parsing alone; two runs on a loaded 2-core machine):
+//!
+//! | body | size | client | server |
+//! | --- | --- | --- | --- |
+//! | plain | 100 % | 0.02 | 0.10 to 0.14 |
+//! | frames, LZ4 | 23 % | 0.14 | 0.18 |
+//! | frames, ZSTD 1 | 17 % | 0.21 | 0.23 to 0.28 |
+//! | `Content-Encoding: lz4` | 23 % | 0.18 | 0.19 to 0.23 |
+//! | `Content-Encoding: zstd` 1 | 17 % | 0.19 | 0.27 to 0.28 |
+//!
+//! So none within a machine, LZ4 frames over a network. The encodings of HTTP cost no less, and servers
+//! of 2018 refuse them; the frames they take.
 
 use crate::options::Compression;
 
