@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, DeadLetterContext, Fault, FaultKind, PlanFingerprint, Records, TopicPartition};
+use tidegate_core::{
+    Checkpoint, DeadLetterContext, Fault, FaultKind, PlanFingerprint, Records, TopicPartition,
+};
 use tidegate_pipeline::port::{CheckpointLog, Epoch, Rejected};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -90,7 +92,10 @@ impl CheckpointLog for KafkaCheckpoints {
         plan: PlanFingerprint,
     ) -> Result<(), Fault> {
         let Some(writer) = &self.dead_letters else {
-            return Err(Fault::new(FaultKind::Missing, "no dead-letter topic is configured for rejected records"));
+            return Err(Fault::new(
+                FaultKind::Missing,
+                "no dead-letter topic is configured for rejected records",
+            ));
         };
         let batch = LetterBatch { records, rejected, context, plan };
         writer.commit(epoch, checkpoint, batch).await

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_core::{
-    DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Header, PlanFingerprint, Provenance, Reason,
-    ReasonCode, Record, Reject, Stage, TopicPartition, header,
+    DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Header, PlanFingerprint, Provenance,
+    Reason, ReasonCode, Record, Reject, Stage, TopicPartition, header,
 };
 
 use crate::message::OwnedRecord;
@@ -37,7 +37,8 @@ pub fn headers(
         (header::ERRORS, Some(errors(&reject.reasons))),
     ];
     let optional = [(header::EVENT, &reject.event), (header::TABLE, &reject.table)];
-    headers.extend(optional.into_iter().filter(|(_, value)| value.is_some()).map(|(name, v)| (name, v.clone())));
+    headers
+        .extend(optional.into_iter().filter(|(_, value)| value.is_some()).map(|(name, v)| (name, v.clone())));
     if let Some(timestamp) = letter.record.timestamp {
         headers.push((header::TIMESTAMP, some(&timestamp.millis)));
     }
@@ -282,7 +283,11 @@ impl<'a> Fields<'a> {
         self.text(name).ok_or(LetterError::Absent { offset: self.0.offset, name })
     }
 
-    fn parsed<T: std::str::FromStr>(&self, name: &'static str, expected: &'static str) -> Result<T, LetterError> {
+    fn parsed<T: std::str::FromStr>(
+        &self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<T, LetterError> {
         let text = self.required(name)?;
         text.parse().map_err(|_| self.unreadable(name, expected, text))
     }
@@ -333,7 +338,8 @@ mod tests {
         let added = headers(&letter, &context, PlanFingerprint(0xab));
         let mut topic = Records::new(TopicPartition::new("events.dlq", 0));
         let own = letter.original_headers();
-        let added = added.iter().map(|(name, value)| Header { name, value: value.as_ref().map(String::as_bytes) });
+        let added =
+            added.iter().map(|(name, value)| Header { name, value: value.as_ref().map(String::as_bytes) });
         topic.push(9, record.timestamp, record.key, record.value, own.chain(added));
         (topic, letter.id("g"))
     }

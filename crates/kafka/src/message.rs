@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Header as NativeHeader, Headers as _, OwnedHeaders, Timestamp as Native};
+use rdkafka::message::{
+    BorrowedMessage, Header as NativeHeader, Headers as _, OwnedHeaders, Timestamp as Native,
+};
 use tidegate_core::{Header, Records, Timestamp, TimestampKind};
 use tracing::warn;
 

@@ -296,7 +296,10 @@ mod tests {
         let mut options = KafkaOptions::new(["k:9092"]);
         options.extra.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
         let error = options.check().unwrap_err();
-        assert!(matches!(&error, OptionsError::Owned { property, .. } if property == "isolation.level"), "{error}");
+        assert!(
+            matches!(&error, OptionsError::Owned { property, .. } if property == "isolation.level"),
+            "{error}"
+        );
         assert_eq!(KafkaOptions::new([""; 0]).check(), Err(OptionsError::NoBroker));
     }
 

@@ -91,9 +91,8 @@ impl KafkaProducer {
         };
         config.set("compression.type", compression);
         config.set("linger.ms", producer.linger.as_millis().to_string());
-        let producer = config
-            .create_with_context(Deliveries::default())
-            .map_err(|error| OptionsError::of(&error))?;
+        let producer =
+            config.create_with_context(Deliveries::default()).map_err(|error| OptionsError::of(&error))?;
         Ok(Self { producer, address: options.address() })
     }
 
@@ -133,7 +132,8 @@ impl KafkaProducer {
                 let doing = format!("wait for {waiting} records at `{}`", self.address);
                 // The time-out says nothing; the last complaint says why.
                 let complaint = self.producer.context().take_complaint();
-                let doing = complaint.map_or(doing.clone(), |complaint| format!("{doing}: {}", complaint.reason));
+                let doing =
+                    complaint.map_or(doing.clone(), |complaint| format!("{doing}: {}", complaint.reason));
                 Err(fault(&error, &doing))
             }
             Err(error) => Err(Fault::new(FaultKind::Unknown, error.to_string())),

@@ -15,6 +15,10 @@ use tokio::sync::Notify;
 /// What an empty event costs beside its records, so that many tiny ones are bounded too.
 const EVENT_BYTES: usize = 256;
 
+/// How many overtaking events wait before further faults are dropped: a pipeline that takes nothing
+/// learns of the first ones, which say why.
+const FAULTS_MAX: usize = 64;
+
 /// Pausing that the caller asks for and the polling thread carries out.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Pausing {
@@ -86,6 +90,9 @@ impl EventQueue {
             lanes.forget(partitions);
             self.taken.notify_all();
         }
+        if matches!(event, SourceEvent::Faulted(_)) && lanes.control.len() >= FAULTS_MAX {
+            return;
+        }
         lanes.control.push_back(event);
         drop(lanes);
         self.arrived.notify_one();
@@ -97,8 +104,9 @@ impl EventQueue {
     /// The event, if there is still no room.
     pub(crate) fn offer(&self, event: SourceEvent, patience: Duration) -> Result<(), Box<SourceEvent>> {
         let bytes = size_bytes(&event);
-        let full =
-            |lanes: &mut Lanes| !lanes.closing && lanes.records_bytes > 0 && lanes.records_bytes + bytes > self.bytes_max;
+        let full = |lanes: &mut Lanes| {
+            !lanes.closing && lanes.records_bytes > 0 && lanes.records_bytes + bytes > self.bytes_max
+        };
         let waited = self.taken.wait_timeout_while(self.lanes(), patience, full);
         let (mut lanes, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if lanes.closing {
@@ -231,7 +239,9 @@ mod tests {
         queue.overtake(SourceEvent::Revoked { partitions: vec![TopicPartition::new("t", 0)], done });
         queue.end();
         assert_eq!(name(queue.next().await), "revoked");
-        assert!(matches!(queue.next().await, Some(SourceEvent::CaughtUp { source, .. }) if source.partition == 1));
+        assert!(
+            matches!(queue.next().await, Some(SourceEvent::CaughtUp { source, .. }) if source.partition == 1)
+        );
         assert_eq!(name(queue.next().await), "end");
         assert_eq!(queue.buffered_bytes(), 0);
     }

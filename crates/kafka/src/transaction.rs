@@ -187,9 +187,8 @@ impl TransactionalClient {
             return Err(self.abort(failure));
         }
         if let Some((offsets, metadata)) = offsets {
-            let sent = retrying(|| {
-                self.producer.send_offsets_to_transaction(offsets, metadata, STEP_TIMEOUT)
-            });
+            let sent =
+                retrying(|| self.producer.send_offsets_to_transaction(offsets, metadata, STEP_TIMEOUT));
             if let Err(error) = sent {
                 let doing = format!("add offsets to a transaction at `{}`", self.address);
                 return Err(self.abort_or_broken(&error, &doing));

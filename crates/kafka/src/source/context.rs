@@ -96,8 +96,10 @@ impl ConsumerContext for SourceContext {
             return;
         }
         let partitions = list.elements();
-        let partitions =
-            partitions.iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect();
+        let partitions = partitions
+            .iter()
+            .map(|element| TopicPartition::new(element.topic(), element.partition()))
+            .collect();
         let change = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             Change::Given(partitions)
         } else {

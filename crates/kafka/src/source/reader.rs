@@ -275,7 +275,8 @@ impl Reader {
 
     /// Tells a fault, unless it was told just now.
     fn tell(&mut self, fault: Fault) {
-        let repeated = self.told.as_ref().is_some_and(|(told, at)| *told == fault && at.elapsed() < FAULT_REPEAT);
+        let repeated =
+            self.told.as_ref().is_some_and(|(told, at)| *told == fault && at.elapsed() < FAULT_REPEAT);
         if !repeated {
             self.told = Some((fault.clone(), Instant::now()));
             self.shared.queue.overtake(SourceEvent::Faulted(fault));
@@ -319,7 +320,8 @@ impl Reader {
         let behind: Vec<usize> = behind.copied().collect();
         let sources: Vec<_> = behind.iter().map(|index| self.open[*index].source.clone()).collect();
         let Ok(ends) = watermarks(&self.consumer, &sources, REQUEST_TIMEOUT) else { return Vec::new() };
-        let reaches = |index: &usize| ends.get(&self.open[*index].source).is_some_and(|(_, high)| *high >= end);
+        let reaches =
+            |index: &usize| ends.get(&self.open[*index].source).is_some_and(|(_, high)| *high >= end);
         let able: Vec<usize> = behind.into_iter().filter(reaches).collect();
         match able[..] {
             [only] => vec![(only, end)],
@@ -355,7 +357,9 @@ impl Reader {
         for (source, offset) in targets {
             let sought =
                 self.consumer.seek(&source.topic, source.partition, Offset::Offset(offset), REQUEST_TIMEOUT);
-            sought.map_err(|error| crate::fault::fault(&error, &format!("go to offset {offset} of `{source}`")))?;
+            sought.map_err(|error| {
+                crate::fault::fault(&error, &format!("go to offset {offset} of `{source}`"))
+            })?;
         }
         Ok(())
     }

@@ -115,7 +115,9 @@ pub(crate) fn committed<C: ConsumerContext>(
     let mut committed = HashMap::new();
     for element in list.elements() {
         let source = TopicPartition::new(element.topic(), element.partition());
-        element.error().map_err(|error| fault(&error, &format!("read the committed offset of `{source}`")))?;
+        element
+            .error()
+            .map_err(|error| fault(&error, &format!("read the committed offset of `{source}`")))?;
         if let Offset::Offset(offset) = element.offset() {
             committed.insert(source, CommittedOffset { offset, metadata: metadata(&element) });
         }
@@ -185,7 +187,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(committed: Option<CommittedOffset>, log: (i64, i64), reset: OffsetReset, expected: Checkpoint) -> Start {
+    fn check(
+        committed: Option<CommittedOffset>,
+        log: (i64, i64),
+        reset: OffsetReset,
+        expected: Checkpoint,
+    ) -> Start {
         let start = decide(committed.as_ref(), log, reset);
         assert_eq!(start.checkpoint, expected);
         assert_eq!(start.end, log.1);

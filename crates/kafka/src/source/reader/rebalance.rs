@@ -159,7 +159,10 @@ impl Reader {
         let deadline = Instant::now() + self.revoke_wait_max;
         while matches!(wait.try_recv(), Err(TryRecvError::Empty)) {
             if Instant::now() >= deadline {
-                warn!(partitions = partitions.len(), "the pipeline holds on to revoked partitions: they go without it");
+                warn!(
+                    partitions = partitions.len(),
+                    "the pipeline holds on to revoked partitions: they go without it"
+                );
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(2));

@@ -1,0 +1,106 @@
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidegate_core::{Checkpoint, OffsetRange, PlanFingerprint};
+
+use crate::stack::{DEADLINE, Stack, partition, values};
+
+fn intent(first: i64, end: i64) -> Checkpoint {
+    Checkpoint::intending(OffsetRange::new(first, end).unwrap(), PlanFingerprint(0xfeed))
+}
+
+/// Commits as any other program may.
+async fn commit_as_stranger(stack: &Stack, topic: &'static str, offset: i64, metadata: &'static str) {
+    let address = stack.address.to_string();
+    let committed = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", address).set("group.id", "g").create().unwrap();
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, 0);
+        element.set_offset(Offset::Offset(offset)).unwrap();
+        element.set_metadata(metadata);
+        consumer.commit(&list, CommitMode::Sync).unwrap();
+    });
+    committed.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_is_read_back_after_a_restart() {
+    let stack = Stack::with_topic("t", 2).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    let mut member = stack.member(&["t"]);
+    member.until("both partitions assigned", |member| member.assigned.len() == 2).await;
+    assert_eq!(member.assigned[&zero].checkpoint, Checkpoint::settled(0));
+    assert_eq!(member.assigned[&zero].end, 10);
+    let (first, second) =
+        tokio::join!(member.commit(&zero, intent(3, 8)), member.commit(&one, Checkpoint::settled(0)),);
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    member.source.close().await;
+
+    let mut member = stack.member(&["t"]);
+    member.until("both partitions assigned", |member| member.assigned.len() == 2).await;
+    assert_eq!(member.assigned[&zero].checkpoint, intent(3, 8));
+    member.until("the rest is read", |member| member.caught_up.contains_key(&zero)).await;
+    assert_eq!(member.offsets[&zero], [3, 4, 5, 6, 7, 8, 9]);
+    let committed = stack.admin().committed("g", &["t"]).await.unwrap();
+    assert_eq!(committed[&zero].checkpoint, Ok(intent(3, 8)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_is_counted_without_joining() {
+    let stack = Stack::with_topic("t", 2).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    let zero = partition("t", 0);
+    let lag = stack.admin().group_lag("g", &["t", "absent"]).await.unwrap();
+    assert_eq!((lag.len(), lag[&zero].lag(), lag[&zero].committed), (2, 10, None));
+    let mut member = stack.member(&["t"]);
+    member.until("assigned", |member| member.owns(&zero)).await;
+    member.commit(&zero, Checkpoint::settled(7)).await.unwrap();
+    let lag = stack.admin().group_lag("g", &["t"]).await.unwrap();
+    assert_eq!((lag[&zero].lag(), lag[&zero].committed), (3, Some(7)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_commit_is_taken_up_at_its_offset() {
+    let stack = Stack::with_topic("t", 1).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    commit_as_stranger(&stack, "t", 4, "written by hand").await;
+    let zero = partition("t", 0);
+    let mut member = stack.member(&["t"]);
+    member.until("assigned", |member| member.owns(&zero)).await;
+    assert_eq!(member.assigned[&zero].checkpoint, Checkpoint::settled(4));
+    assert_eq!(member.source.counters().foreign_checkpoints(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_behind_the_log_goes_to_the_first_record_and_is_counted() {
+    let stack = Stack::with_topic("t", 1).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    commit_as_stranger(&stack, "t", 400, "v1").await;
+    let zero = partition("t", 0);
+    let mut member = stack.member(&["t"]);
+    member.until("everything is read", |member| member.caught_up.get(&zero) == Some(&10)).await;
+    assert_eq!(member.offsets[&zero], (0..10).collect::<Vec<_>>());
+    assert_eq!(member.revoked, [zero.clone()]);
+    assert_eq!(member.assigned[&zero].checkpoint, Checkpoint::settled(0));
+    assert_eq!(member.source.counters().out_of_range(), 1);
+    assert_eq!(member.commit(&zero, Checkpoint::settled(10)).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_retention_overtook_goes_to_the_first_record_and_is_counted() {
+    let stack = Stack::with_topic("t", 1).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    commit_as_stranger(&stack, "t", 2, "v1").await;
+    let admin: rdkafka::admin::AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", stack.address.to_string()).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("t", 0, Offset::Offset(6)).unwrap();
+    let options = rdkafka::admin::AdminOptions::new().request_timeout(Some(DEADLINE));
+    admin.delete_records(&list, &options).await.unwrap();
+    let zero = partition("t", 0);
+    let mut member = stack.member(&["t"]);
+    member.until("the rest is read", |member| member.caught_up.contains_key(&zero)).await;
+    assert_eq!(member.offsets[&zero], [6, 7, 8, 9]);
+    assert_eq!(member.source.counters().out_of_range(), 1);
+}
