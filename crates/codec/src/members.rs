@@ -56,7 +56,7 @@ impl<'p> Walk<'p, '_> {
                                 .map_err(|refusal| refusal.within(&field.name))?;
                         }
                     }
-                    Name::Unknown(raw) => self.stranger(plan, raw, names_first)?,
+                    Name::Unknown(raw) => self.stranger(plan, raw)?,
                 }
                 count += 1;
                 if !self.reader.another(b'}')? {
@@ -72,8 +72,7 @@ impl<'p> Walk<'p, '_> {
             checked.map_err(|violation| Refusal::validate(*violation, &format!("{count} members")))?;
         }
         self.memory.seen.truncate(seen_first);
-        self.memory.names.truncate(names_first);
-        Ok(())
+        check_distinct(self.memory, names_first)
     }
 
     /// A member that goes somewhere. Within a collected object its name is on the path.
@@ -121,14 +120,10 @@ impl<'p> Walk<'p, '_> {
     }
 
     /// A member that neither the table nor the schema names.
-    fn stranger(&mut self, plan: &'p ObjectPlan, raw: RawString<'p>, names_first: usize) -> Outcome {
+    fn stranger(&mut self, plan: &'p ObjectPlan, raw: RawString<'p>) -> Outcome {
         self.reader.colon()?;
         if plan.unknown != Unknown::Drop {
-            let name = raw.text(&mut self.memory.key);
-            let hash = NAMES.hash_one(name);
-            if self.memory.names[names_first..].contains(&hash) {
-                return Err(duplicate(name));
-            }
+            let hash = NAMES.hash_one(raw.text(&mut self.memory.key));
             self.memory.names.push(hash);
         }
         let result = match plan.additional {

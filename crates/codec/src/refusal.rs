@@ -68,11 +68,7 @@ pub(crate) fn reason_for(violation: Violation, found: &str) -> Reason {
         }
         "pattern" => ReasonCode::Pattern,
         "additionalProperties" | "unevaluatedProperties" => ReasonCode::ExtraField,
-        "format"
-            if ["`date-time`", "`date`", "`time`"].iter().any(|name| violation.expected.contains(name)) =>
-        {
-            ReasonCode::BadTimestamp
-        }
+        "format" if names_time(&violation.expected) => ReasonCode::BadTimestamp,
         "format" => ReasonCode::BadFormat,
         _ => ReasonCode::SchemaViolation,
     };
@@ -80,4 +76,9 @@ pub(crate) fn reason_for(violation: Violation, found: &str) -> Reason {
     reason.path = violation.path;
     reason.rule = Some(violation.keyword);
     reason
+}
+
+/// Whether a quoted format's name in the text is one of dates and times.
+fn names_time(expected: &str) -> bool {
+    expected.split(['`', '"']).any(|part| ["date-time", "date", "time"].contains(&part))
 }

@@ -47,7 +47,7 @@ impl<'p, 'm> Walk<'p, 'm> {
     pub(crate) fn value(&mut self, id: NodeId, columns: &mut [Column]) -> Outcome {
         let node = &self.plan.nodes[id.0];
         if node.rules.is_none() && matches!(node.shape, Shape::Skip) {
-            return self.skip();
+            return self.skip_strictly();
         }
         let result = self.value_of(node, columns);
         match (&node.column, result) {
