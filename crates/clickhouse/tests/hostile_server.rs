@@ -1,6 +1,8 @@
 //! The client against servers that are not ClickHouse, or not well: every answer ends in a fault, and
 //! none in a panic, an endless wait or an unbounded buffer.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The client against the real ClickHouse engine. Skipped, with a message, where the library is absent.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -216,7 +216,7 @@ impl Launch {
     }
 
     fn program(&self) -> io::Result<PathBuf> {
-        self.options.program.path.clone().map_or_else(std::env::current_exe, |path| std::path::absolute(path))
+        self.options.program.path.clone().map_or_else(std::env::current_exe, std::path::absolute)
     }
 
     fn spawn_failed(&self, source: io::Error) -> StartError {

@@ -1,6 +1,8 @@
 //! The engine's life, on the real library: start, log-in, crash, stop, and what must be refused.
 //! Skipped, with a message, where the library is absent.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -325,7 +327,7 @@ fn hostile_clients_do_not_end_the_engine() {
             [b"\0\x05probe\x18\x08\xb2\xa9\x03\0".as_slice(), &[user.len() as u8], user.as_bytes(), b"\0"]
                 .concat()
         };
-        let native = vec![
+        let native = [
             noise,
             b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             hello("nobody"),
