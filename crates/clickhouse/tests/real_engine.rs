@@ -154,6 +154,19 @@ async fn without_a_token_equal_blocks_are_both_stored() {
 }
 
 #[tokio::test]
+async fn the_token_decides_and_not_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(engine) = start(folder.path()).await else { return };
+    let client = with_database(&engine).await;
+    client.create("CREATE TABLE ev.t (a UInt64) ORDER BY a").await.unwrap();
+    let table = client.describe("ev", "t").await.unwrap();
+    for (rows, token) in [(0..10, token(0, 1)), (0..10, token(1, 2)), (10..20, token(0, 1))] {
+        client.insert(&table, OneColumn::numbers(rows).block(), Some(&token)).await.unwrap();
+    }
+    assert_eq!(count(&client, "count(), uniqExact(a)").await, "20\t10");
+}
+
+#[tokio::test]
 async fn one_insert_is_one_part_however_many_rows() {
     let folder = tempfile::tempdir().unwrap();
     let Some(engine) = start(folder.path()).await else { return };
