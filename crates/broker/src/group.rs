@@ -194,7 +194,7 @@ impl Group {
             }
             Entry::Join(id, replaced) => {
                 let takes_over = replaced.is_some_and(|old| self.replace(&old, &id));
-                self.enter(id, join, now, reply, takes_over);
+                self.enter(Join { member_id: id, ..join }, now, reply, takes_over);
             }
         }
         self.advance(now);
@@ -240,7 +240,9 @@ impl Group {
         true
     }
 
-    fn enter(&mut self, id: String, join: Join, now: Instant, reply: Reply<Membership>, takes_over: bool) {
+    /// Takes in a member under the id that the request states by now.
+    fn enter(&mut self, join: Join, now: Instant, reply: Reply<Membership>, takes_over: bool) {
+        let id = join.member_id;
         self.reserved.remove(&id);
         self.protocol_type = join.protocol_type;
         let leads = self.leader.as_ref() == Some(&id);

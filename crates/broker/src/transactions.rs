@@ -324,8 +324,7 @@ impl Transactions {
     pub(crate) fn hold_offsets(
         &self,
         (id, producer): (&str, Producer),
-        group: &str,
-        claim: &Claim<'_>,
+        (group, claim): (&str, &Claim<'_>),
         offsets: Vec<(Place, Committed)>,
         now: Instant,
     ) -> Result<(), ResponseError> {

@@ -130,7 +130,7 @@ pub(super) fn commit_offsets(
     };
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
     let from = (request.transactional_id.as_str(), producer);
-    let held = node.transactions.hold_offsets(from, &request.group_id, &claim, accepted, Instant::now());
+    let held = node.transactions.hold_offsets(from, (&request.group_id, &claim), accepted, Instant::now());
     // Clients of every version take this API's fencing as a stale epoch.
     let held = for_version(held, i16::MAX, 0);
     let mut checked = checked.into_iter();

@@ -388,7 +388,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_not_one_intact_batch_is_refused() {
-        refused(|batch| batch.truncate(70), ResponseError::CorruptMessage);
+        refused(|batch| batch.truncate(68), ResponseError::CorruptMessage);
         refused(|batch| batch.truncate(3), ResponseError::CorruptMessage);
         refused(|batch| batch[16] = 1, ResponseError::UnsupportedForMessageFormat);
         refused(|batch| batch[62] ^= 1, ResponseError::CorruptMessage);

@@ -13,20 +13,20 @@ use tokio::time::timeout;
 
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
-pub fn options(directory: &tempfile::TempDir) -> BrokerOptions {
+pub(crate) fn options(directory: &tempfile::TempDir) -> BrokerOptions {
     BrokerOptions::new(directory.path(), SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-pub async fn broker(directory: &tempfile::TempDir) -> Broker {
+pub(crate) async fn broker(directory: &tempfile::TempDir) -> Broker {
     Broker::start(options(directory)).await.unwrap()
 }
 
-pub fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
 /// A request as it goes over the wire.
-pub fn frame(api: ApiKey, version: i16, request: &impl Encodable) -> Result<BytesMut, String> {
+pub(crate) fn frame(api: ApiKey, version: i16, request: &impl Encodable) -> Result<BytesMut, String> {
     let mut frame = BytesMut::new();
     frame.put_u32(0);
     let header = RequestHeader::default()
@@ -42,7 +42,7 @@ pub fn frame(api: ApiKey, version: i16, request: &impl Encodable) -> Result<Byte
 }
 
 /// Asks on a connection of its own; the answer must decode to the last byte.
-pub async fn ask<R: Decodable>(
+pub(crate) async fn ask<R: Decodable>(
     address: SocketAddr,
     api: ApiKey,
     version: i16,
