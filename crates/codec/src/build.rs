@@ -5,6 +5,7 @@ use tidegate_native::Type;
 use tidegate_schema::{JsonSchema, ObjectRules, Rules, RulesId};
 
 use crate::node::{Absent, Field, Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
+use crate::open::rank;
 use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
 use crate::scalar::{Scalar, TimeReading};
@@ -450,54 +451,4 @@ fn field(name: &str, node: NodeId, required: bool, wanted: bool) -> Field {
 
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
-}
-
-/// The order in which a Variant's types are tried: the ones that take less before the ones that take
-/// more, exact numbers before floats, text last of the scalars.
-const fn rank(ty: &Type) -> u32 {
-    match ty {
-        Type::Bool => 0,
-        Type::Int8 => 1,
-        Type::UInt8 => 2,
-        Type::Int16 => 3,
-        Type::UInt16 => 4,
-        Type::Int32 => 5,
-        Type::UInt32 => 6,
-        Type::Int64 => 7,
-        Type::UInt64 => 8,
-        Type::Int128 => 9,
-        Type::UInt128 => 10,
-        Type::Int256 => 11,
-        Type::UInt256 => 12,
-        Type::Decimal { .. } => 13,
-        Type::Float64 => 14,
-        Type::Float32 => 15,
-        Type::BFloat16 => 16,
-        Type::Enum8(_) => 20,
-        Type::Enum16(_) => 21,
-        Type::Uuid => 22,
-        Type::IPv4 => 23,
-        Type::IPv6 => 24,
-        Type::Date => 25,
-        Type::Date32 => 26,
-        Type::Time => 27,
-        Type::Time64 { .. } => 28,
-        Type::DateTime { .. } => 29,
-        Type::DateTime64 { .. } => 30,
-        Type::FixedString(_) => 31,
-        Type::LowCardinality(_) => 32,
-        Type::String => 33,
-        Type::Array(_) => 40,
-        Type::Nested(_) => 41,
-        Type::Tuple(_) => 42,
-        Type::Map(..) => 43,
-        Type::Json(_) => 44,
-        Type::Nullable(_)
-        | Type::Variant(_)
-        | Type::Dynamic { .. }
-        | Type::Nothing
-        | Type::SimpleAggregateFunction { .. }
-        | Type::Alias { .. }
-        | Type::Other(_) => 50,
-    }
 }

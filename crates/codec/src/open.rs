@@ -1,7 +1,7 @@
 //! Columns whose values bring their own types: Variant and Dynamic.
 
 use tidegate_core::ReasonCode;
-use tidegate_native::{Column, DynamicColumn, JsonType, Type, VariantColumn};
+use tidegate_native::{Column, DynamicColumn, Type, VariantColumn};
 
 use crate::node::{NodeId, Writer};
 use crate::number;
@@ -66,7 +66,7 @@ impl<'p> Walk<'p, '_> {
         let ty = match first {
             b'"' => Type::String,
             b't' | b'f' => Type::Bool,
-            b'{' => Type::Json(Box::new(JsonType::default())),
+            b'{' => Type::Json(Box::default()),
             b'[' => Type::Array(Box::new(self.item_type()?)),
             _ => self.number_type()?,
         };
@@ -116,7 +116,7 @@ impl<'p> Walk<'p, '_> {
             let ty = match walk.reader.peek() {
                 b'"' => Some(Type::String),
                 b't' | b'f' => Some(Type::Bool),
-                b'{' => Some(Type::Json(Box::new(JsonType::default()))),
+                b'{' => Some(Type::Json(Box::default())),
                 b'n' => None,
                 b'[' => {
                     mixed = true;
@@ -189,5 +189,55 @@ impl<'p> Walk<'p, '_> {
         fits.ok_or_else(|| {
             Refusal::encode(ReasonCode::OutOfRange, "Dynamic", "a number that fits", number.text)
         })
+    }
+}
+
+/// The order in which a Variant's types are tried: the ones that take less before the ones that take
+/// more, exact numbers before floats, text last of the scalars.
+pub(crate) const fn rank(ty: &Type) -> u32 {
+    match ty {
+        Type::Bool => 0,
+        Type::Int8 => 1,
+        Type::UInt8 => 2,
+        Type::Int16 => 3,
+        Type::UInt16 => 4,
+        Type::Int32 => 5,
+        Type::UInt32 => 6,
+        Type::Int64 => 7,
+        Type::UInt64 => 8,
+        Type::Int128 => 9,
+        Type::UInt128 => 10,
+        Type::Int256 => 11,
+        Type::UInt256 => 12,
+        Type::Decimal { .. } => 13,
+        Type::Float64 => 14,
+        Type::Float32 => 15,
+        Type::BFloat16 => 16,
+        Type::Enum8(_) => 20,
+        Type::Enum16(_) => 21,
+        Type::Uuid => 22,
+        Type::IPv4 => 23,
+        Type::IPv6 => 24,
+        Type::Date => 25,
+        Type::Date32 => 26,
+        Type::Time => 27,
+        Type::Time64 { .. } => 28,
+        Type::DateTime { .. } => 29,
+        Type::DateTime64 { .. } => 30,
+        Type::FixedString(_) => 31,
+        Type::LowCardinality(_) => 32,
+        Type::String => 33,
+        Type::Array(_) => 40,
+        Type::Nested(_) => 41,
+        Type::Tuple(_) => 42,
+        Type::Map(..) => 43,
+        Type::Json(_) => 44,
+        Type::Nullable(_)
+        | Type::Variant(_)
+        | Type::Dynamic { .. }
+        | Type::Nothing
+        | Type::SimpleAggregateFunction { .. }
+        | Type::Alias { .. }
+        | Type::Other(_) => 50,
     }
 }

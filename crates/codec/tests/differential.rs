@@ -1,6 +1,8 @@
 //! The fused plan and the general validator say the same: on the JSON-Schema-Test-Suite, and on GitHub's
 //! webhook payloads. Needs `scripts/fetch-testdata`; without the data each test says so and passes.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be built here fails the test")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -61,8 +63,11 @@ fn wrapped(schema: &Value, draft: &str) -> Option<JsonSchema> {
 #[track_caller]
 fn check_draft(folder: &str, draft: &str, tests_min: usize) {
     let Some(suite) = data("json-schema-test-suite") else { return };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(suite.join(folder)).unwrap().map(|f| f.unwrap().path()).collect();
-    files.extend(std::fs::read_dir(suite.join(folder).join("optional/format")).unwrap().map(|f| f.unwrap().path()));
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(suite.join(folder)).unwrap().map(|f| f.unwrap().path()).collect();
+    files.extend(
+        std::fs::read_dir(suite.join(folder).join("optional/format")).unwrap().map(|f| f.unwrap().path()),
+    );
     files.sort();
     let mut options = PlanOptions::default();
     options.columns.insert("v".to_owned(), ColumnOptions { json_text: true, ..ColumnOptions::default() });
@@ -71,7 +76,9 @@ fn check_draft(folder: &str, draft: &str, tests_min: usize) {
         let groups: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         for group in groups {
             let Some(schema) = wrapped(&group["schema"], draft) else { continue };
-            let plan = Plan::compile(&table(vec![("v".to_owned(), "String".to_owned())]), Some(&schema), &options).unwrap();
+            let plan =
+                Plan::compile(&table(vec![("v".to_owned(), "String".to_owned())]), Some(&schema), &options)
+                    .unwrap();
             for test in group["tests"].as_array().unwrap() {
                 let value = serde_json::json!({ "v": test["data"] });
                 let theirs = schema.passes(&value);
@@ -79,7 +86,8 @@ fn check_draft(folder: &str, draft: &str, tests_min: usize) {
                 tried += 1;
                 if ours.is_ok() != theirs {
                     let name = file.file_name().unwrap().to_string_lossy();
-                    differing.push(format!("{name}: {} {}: {ours:?}", group["description"], test["description"]));
+                    differing
+                        .push(format!("{name}: {} {}: {ours:?}", group["description"], test["description"]));
                 }
             }
         }
@@ -100,7 +108,9 @@ fn the_plan_and_the_validator_agree_on_draft_2020_12() {
 
 #[test]
 fn webhook_payloads_become_rows_of_their_tables_if_they_pass_their_schemas() {
-    let (Some(examples), Some(schemas)) = (data("webhooks-examples"), data("webhooks-schemas")) else { return };
+    let (Some(examples), Some(schemas)) = (data("webhooks-examples"), data("webhooks-schemas")) else {
+        return;
+    };
     let text = std::fs::read_to_string(schemas.join("schema.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let events: Vec<Value> =
@@ -129,7 +139,12 @@ fn webhook_payloads_become_rows_of_their_tables_if_they_pass_their_schemas() {
                 Ok(()) => rows += 1,
                 Err(_) => rejects += 1,
             }
-            assert_eq!(ours.is_ok(), theirs, "{name}: {ours:?}\n{:?}", schema.violations(payload.to_string().as_bytes(), 5));
+            assert_eq!(
+                ours.is_ok(),
+                theirs,
+                "{name}: {ours:?}\n{:?}",
+                schema.violations(payload.to_string().as_bytes(), 5)
+            );
         }
     }
     println!("{rows} rows, {rejects} rejects");

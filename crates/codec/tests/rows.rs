@@ -1,6 +1,10 @@
 //! What a record becomes, or why it does not.
 
-use tidegate_codec::{Block, ColumnOptions, EpochUnit, Metadata, Plan, PlanError, PlanOptions, UnknownFields};
+#![expect(clippy::unwrap_used, reason = "what cannot be built here fails the test")]
+
+use tidegate_codec::{
+    Block, ColumnOptions, EpochUnit, Metadata, Plan, PlanError, PlanOptions, UnknownFields,
+};
 use tidegate_core::{Header, ReasonCode, Records, Reject, Timestamp, TimestampKind, TopicPartition};
 use tidegate_native::{ColumnDefault, Table, TableColumn, Type};
 use tidegate_schema::JsonSchema;
@@ -68,12 +72,27 @@ fn numbers_keep_their_values_or_are_refused() {
     check("Decimal(38, 10)", "\"-1.5\"", "Int128(-15000000000)");
     check("Bool", "true", "UInt(1)");
     for (ty, json) in [
-        ("Int8", "128"), ("UInt8", "-1"), ("Int64", "1.5"), ("Int64", "9223372036854775808"), ("Float32", "1e39"),
-        ("Float64", "1e309"), ("Decimal(9, 2)", "0.001"), ("Decimal(9, 2)", "10000000"), ("UInt256", "-1"), ("BFloat16", "1e39"),
+        ("Int8", "128"),
+        ("UInt8", "-1"),
+        ("Int64", "1.5"),
+        ("Int64", "9223372036854775808"),
+        ("Float32", "1e39"),
+        ("Float64", "1e309"),
+        ("Decimal(9, 2)", "0.001"),
+        ("Decimal(9, 2)", "10000000"),
+        ("UInt256", "-1"),
+        ("BFloat16", "1e39"),
     ] {
         check_refused(ty, json, ReasonCode::OutOfRange);
     }
-    for (ty, json) in [("Int32", "\"1\""), ("Bool", "1"), ("UInt8", "true"), ("Int64", "null"), ("Int64", "[]"), ("Float64", "\"1\"")] {
+    for (ty, json) in [
+        ("Int32", "\"1\""),
+        ("Bool", "1"),
+        ("UInt8", "true"),
+        ("Int64", "null"),
+        ("Int64", "[]"),
+        ("Float64", "\"1\""),
+    ] {
         check_refused(ty, json, ReasonCode::WrongType);
     }
 }
@@ -89,8 +108,11 @@ fn texts_dates_and_addresses_are_strict() {
     check("Enum8('a' = 1, 'b' = -2)", "\"b\"", "Int(-2)");
     check("LowCardinality(Nullable(String))", "null", "Null");
     for (ty, json) in [
-        ("FixedString(2)", "\"a\""), ("DateTime64(3)", "\"2024-01-01T00:00:00.0001Z\""), ("DateTime", "\"1969-12-31T23:59:59Z\""),
-        ("DateTime64(3)", "\"1899-12-31T00:00:00Z\""), ("Date", "\"1969-12-31\""),
+        ("FixedString(2)", "\"a\""),
+        ("DateTime64(3)", "\"2024-01-01T00:00:00.0001Z\""),
+        ("DateTime", "\"1969-12-31T23:59:59Z\""),
+        ("DateTime64(3)", "\"1899-12-31T00:00:00Z\""),
+        ("Date", "\"1969-12-31\""),
     ] {
         check_refused(ty, json, ReasonCode::OutOfRange);
     }
@@ -126,8 +148,13 @@ fn compounds_take_their_parts() {
 #[test]
 fn flattened_and_nested_columns_take_fields_of_objects() {
     let table = table(&[
-        ("user__id", "UInt64"), ("user__name", "Nullable(String)"), ("items.sku", "Array(String)"), ("items.n", "Array(Nullable(Int64))"),
-        ("plan", "String DEFAULT 'free'"), ("tags", "Array(String) DEFAULT []"), ("__v", "Nullable(Int64)"),
+        ("user__id", "UInt64"),
+        ("user__name", "Nullable(String)"),
+        ("items.sku", "Array(String)"),
+        ("items.n", "Array(Nullable(Int64))"),
+        ("plan", "String DEFAULT 'free'"),
+        ("tags", "Array(String) DEFAULT []"),
+        ("__v", "Nullable(Int64)"),
     ]);
     let plan = Plan::compile(&table, None, &PlanOptions::default()).unwrap();
     let mut block = plan.block();
@@ -143,7 +170,10 @@ fn flattened_and_nested_columns_take_fields_of_objects() {
     let dropped: Vec<_> = block.take_dropped().into_iter().map(|field| field.path).collect();
     assert_eq!(dropped, ["/more", "/user/extra"]);
     let reject = append(&plan, &mut block, br#"{"items":[],"user":{}}"#).unwrap_err();
-    assert_eq!((reject.reason().code, reject.reason().path.as_str()), (ReasonCode::MissingRequired, "/user/id"));
+    assert_eq!(
+        (reject.reason().code, reject.reason().path.as_str()),
+        (ReasonCode::MissingRequired, "/user/id")
+    );
     assert_eq!(reject.reason().column.as_deref(), Some("user__id"));
     let reject = append(&plan, &mut block, br#"{"items":[],"user":{"id":1},"plan":null}"#).unwrap_err();
     assert_eq!(reject.reason().code, ReasonCode::WrongType, "null is a value, not an absence");
@@ -164,23 +194,42 @@ fn unknown_fields_are_collected_at_their_places_or_refused() {
     assert_eq!(rest, format!("Bytes({:?})", br#"{"x":[1, 2],"user":{"a\n":null,"b":{}},"y":"z"}"#.to_vec()));
     let reject = PlanOptions { unknown_fields: UnknownFields::Reject, ..PlanOptions::default() };
     let plan = Plan::compile(&table, None, &reject).unwrap();
-    let refused = append(&plan, &mut plan.block(), br#"{"id":1,"user":{"id":1,"n":2},"rest":{}}"#).unwrap_err();
+    let refused =
+        append(&plan, &mut plan.block(), br#"{"id":1,"user":{"id":1,"n":2},"rest":{}}"#).unwrap_err();
     assert_eq!((refused.reason().code, refused.reason().path.as_str()), (ReasonCode::ExtraField, "/user/n"));
 }
 
 #[test]
 fn metadata_and_configured_columns_are_filled() {
     let table = table(&[
-        ("_topic", "LowCardinality(String)"), ("_partition", "Int32"), ("_offset", "Int64"), ("_timestamp", "DateTime64(6)"),
-        ("_key", "Nullable(String)"), ("_headers", "Map(String, Nullable(String))"), ("at", "DateTime64(3)"), ("day", "DateTime"),
-        ("n", "Int64"), ("raw", "String"), ("o", "Int64"),
+        ("_topic", "LowCardinality(String)"),
+        ("_partition", "Int32"),
+        ("_offset", "Int64"),
+        ("_timestamp", "DateTime64(6)"),
+        ("_key", "Nullable(String)"),
+        ("_headers", "Map(String, Nullable(String))"),
+        ("at", "DateTime64(3)"),
+        ("day", "DateTime"),
+        ("n", "Int64"),
+        ("raw", "String"),
+        ("o", "Int64"),
     ]);
     let mut options = PlanOptions::default();
-    options.columns.insert("at".to_owned(), ColumnOptions { epoch: Some(EpochUnit::Millis), ..Default::default() });
-    options.columns.insert("day".to_owned(), ColumnOptions { formats: vec!["%d.%m.%Y".to_owned()], ..Default::default() });
-    options.columns.insert("n".to_owned(), ColumnOptions { path: Some(vec!["a".to_owned(), "b".to_owned()]), ..Default::default() });
+    options
+        .columns
+        .insert("at".to_owned(), ColumnOptions { epoch: Some(EpochUnit::Millis), ..Default::default() });
+    options.columns.insert(
+        "day".to_owned(),
+        ColumnOptions { formats: vec!["%d.%m.%Y".to_owned()], ..Default::default() },
+    );
+    options.columns.insert(
+        "n".to_owned(),
+        ColumnOptions { path: Some(vec!["a".to_owned(), "b".to_owned()]), ..Default::default() },
+    );
     options.columns.insert("raw".to_owned(), ColumnOptions { json_text: true, ..Default::default() });
-    options.columns.insert("o".to_owned(), ColumnOptions { metadata: Some(Metadata::Offset), ..Default::default() });
+    options
+        .columns
+        .insert("o".to_owned(), ColumnOptions { metadata: Some(Metadata::Offset), ..Default::default() });
     let plan = Plan::compile(&table, None, &options).unwrap();
     let mut block = plan.block();
     append(&plan, &mut block, br#"{"at":1500,"day":"02.01.1970","a":{"b":3},"raw":[1, "x"]}"#).unwrap();
@@ -189,7 +238,10 @@ fn metadata_and_configured_columns_are_filled() {
     assert_eq!(value("_offset"), "Int(41)");
     assert_eq!(value("_timestamp"), "Int(1700000000123000)");
     assert_eq!(value("_headers"), "Map([(Bytes([97]), Null), (Bytes([98]), Bytes([50]))])");
-    assert_eq!((value("at"), value("day"), value("n"), value("o")), ("Int(1500)".into(), "UInt(86400)".into(), "Int(3)".into(), "Int(41)".into()));
+    assert_eq!(
+        (value("at"), value("day"), value("n"), value("o")),
+        ("Int(1500)".into(), "UInt(86400)".into(), "Int(3)".into(), "Int(41)".into())
+    );
     assert_eq!(value("raw"), format!("Bytes({:?})", b"[1, \"x\"]".to_vec()));
 }
 
@@ -201,7 +253,12 @@ fn a_schema_s_rules_are_checked_with_all_reasons_told() {
             "list":{"type":"array","items":{"anyOf":[{"minimum":5},{"multipleOf":2}]},"maxItems":2}}}"#,
     )
     .unwrap();
-    let table = table(&[("id", "Int64"), ("kind", "String"), ("at", "Nullable(DateTime64(3))"), ("list", "Array(Int64) DEFAULT []")]);
+    let table = table(&[
+        ("id", "Int64"),
+        ("kind", "String"),
+        ("at", "Nullable(DateTime64(3))"),
+        ("list", "Array(Int64) DEFAULT []"),
+    ]);
     let plan = Plan::compile(&table, Some(&schema), &PlanOptions::default()).unwrap();
     let mut block = plan.block();
     append(&plan, &mut block, br#"{"id":1,"kind":"a","at":"2024-01-01T00:00:00Z","list":[2,7]}"#).unwrap();
@@ -222,16 +279,23 @@ fn a_schema_s_rules_are_checked_with_all_reasons_told() {
     }
     let reject = append(&plan, &mut block, br#"{"id":0,"kind":"c","at":"x"}"#).unwrap_err();
     let codes: Vec<_> = reject.reasons.iter().map(|reason| (reason.code, reason.path.as_str())).collect();
-    assert!(codes.contains(&(ReasonCode::BadEnum, "/kind")) && codes.contains(&(ReasonCode::BadTimestamp, "/at")), "{codes:?}");
+    assert!(
+        codes.contains(&(ReasonCode::BadEnum, "/kind")) && codes.contains(&(ReasonCode::BadTimestamp, "/at")),
+        "{codes:?}"
+    );
     assert_eq!(codes.iter().filter(|(_, path)| *path == "/id").count(), 1);
     assert_eq!(block.rows(), 1);
 }
 
 #[test]
 fn tables_that_no_plan_can_fill_are_told_at_compile_time() {
-    let compile = |columns: &[(&str, &str)]| Plan::compile(&table(columns), None, &PlanOptions::default()).map(|_| ());
+    let compile =
+        |columns: &[(&str, &str)]| Plan::compile(&table(columns), None, &PlanOptions::default()).map(|_| ());
     assert!(matches!(compile(&[("a", "JSON"), ("a__b", "Int64")]), Err(PlanError::PathTaken { .. })));
-    assert!(matches!(compile(&[("a", "Nullable(DateTime) DEFAULT now()")]), Err(PlanError::DefaultByRow { .. })));
+    assert!(matches!(
+        compile(&[("a", "Nullable(DateTime) DEFAULT now()")]),
+        Err(PlanError::DefaultByRow { .. })
+    ));
     assert!(matches!(compile(&[("a", "AggregateFunction(sum, Int64)")]), Err(PlanError::Column { .. })));
     assert!(compile(&[("a", "DateTime DEFAULT now()"), ("b", "LowCardinality(String) DEFAULT 'x'")]).is_ok());
 }

@@ -168,9 +168,7 @@ mod tests {
 
     #[test]
     fn integral_and_scaled_digits_see_through_the_notation() {
-        assert!(
-            decimal("1.0").integral() && decimal("15e-1").integral() == false && decimal("0.0").integral()
-        );
+        assert!(decimal("1.0").integral() && !decimal("15e-1").integral() && decimal("0.0").integral());
         assert_eq!(decimal("1.25").scaled_digits(2, 10).as_deref(), Some(&b"125"[..]));
         assert_eq!(decimal("1.25").scaled_digits(1, 10), None);
         assert_eq!(decimal("1e3").scaled_digits(0, 3), None);
