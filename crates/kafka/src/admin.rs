@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tidegate_core::{Checkpoint, CheckpointError, Fault, FaultKind, TopicPartition};
 
-use crate::client::{Complaint, Quiet};
+use crate::client::{Complaint, EVENTS_MAX, Quiet};
 use crate::fault::{fault, kind, of_code};
 use crate::options::{KafkaOptions, OptionsError};
 use crate::source::{committed, watermarks};
@@ -283,7 +283,7 @@ fn partition_count(viewer: &BaseConsumer<Quiet>, topic: &str, address: &str) -> 
 fn metadata(viewer: &BaseConsumer<Quiet>, topic: Option<&str>, address: &str) -> Result<Metadata, Fault> {
     viewer.fetch_metadata(topic, TIMEOUT).map_err(|error| {
         // The request only says that it timed out; why there is no connection waits in the queue.
-        while viewer.poll(Duration::ZERO).is_some() {}
+        (0..EVENTS_MAX).for_each(|_| drop(viewer.poll(Duration::ZERO)));
         explain(&error, viewer.context().take(), &format!("reach Kafka at `{address}`"))
     })
 }

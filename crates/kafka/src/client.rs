@@ -16,6 +16,9 @@ pub(crate) struct Complaint {
     pub reason: String,
 }
 
+/// How many events are served to find a complaint among log lines; more than one connection makes.
+pub(crate) const EVENTS_MAX: usize = 100;
+
 /// The context of clients that need nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {

@@ -58,8 +58,11 @@ pub(crate) fn kind(code: RDKafkaErrorCode) -> FaultKind {
         | Code::NotLeaderForPartition
         | Code::PreferredLeaderNotAvailable
         | Code::ProducerFenced
+        | Code::PurgeInflight
+        | Code::PurgeQueue
         | Code::RebalanceInProgress
         | Code::ReplicaNotAvailable
+        | Code::State
         | Code::UnknownMemberId
         | Code::UnknownProducerId
         | Code::UnstableOffsetCommit

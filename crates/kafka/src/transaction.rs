@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext, Message, TopicPartitionList};
 use tidegate_core::Fault;
 
-use crate::client::{Complaint, Quiet, log};
+use crate::client::{Complaint, EVENTS_MAX, Quiet, log};
 use crate::fault::{code, fault, of_code};
 use crate::message::{OwnedRecord, native_headers};
 use crate::options::{KafkaOptions, OptionsError};
@@ -137,7 +137,7 @@ impl TransactionalClient {
         let doing = format!("start transactional producer `{transactional_id}` at `{address}`");
         if let Err(error) = producer.init_transactions(STEP_TIMEOUT) {
             // `timed out` is all that the call says; the complaint knows that the password was refused.
-            producer.poll(Duration::ZERO);
+            (0..EVENTS_MAX).for_each(|_| producer.poll(Duration::ZERO));
             let complaint = producer.context().take_complaint();
             return Err(complaint.map_or_else(
                 || fault(&error, &doing),
@@ -180,10 +180,10 @@ impl TransactionalClient {
     ) -> Result<(), TransactionError> {
         if let Err(error) = self.producer.flush(STEP_TIMEOUT) {
             let doing = format!("write the records of a transaction at `{}`", self.address);
-            let failure = self.producer.context().take_failure();
+            let failure = self.failure();
             return Err(self.abort(failure.unwrap_or_else(|| fault(&error, &doing))));
         }
-        if let Some(failure) = self.producer.context().take_failure() {
+        if let Some(failure) = self.failure() {
             return Err(self.abort(failure));
         }
         if let Some((offsets, metadata)) = offsets {
@@ -203,6 +203,23 @@ impl TransactionalClient {
                 other => self.broken(other, &doing),
             }
         })
+    }
+
+    /// Why a record was not written. A producer that is fenced gives its records up as purged; the
+    /// complaint says why.
+    fn failure(&self) -> Option<Fault> {
+        let failure = self.producer.context().take_failure()?;
+        let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
+        if !purged.iter().any(|code| failure.code == Some(*code as i32)) {
+            return Some(failure);
+        }
+        let doing = format!("write in a transaction at `{}`", self.address);
+        let complaint = self.producer.context().take_complaint();
+        Some(
+            complaint.map_or(failure, |complaint| {
+                of_code(complaint.code, &format!("{doing}: {}", complaint.reason))
+            }),
+        )
     }
 
     /// Aborts the transaction because of `fault`.

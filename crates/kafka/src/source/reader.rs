@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
@@ -339,28 +339,47 @@ impl Reader {
         };
         let outside: Vec<(TopicPartition, i64)> =
             self.open.iter().filter(outside).map(|open| (open.source.clone(), open.position)).collect();
-        if outside.is_empty() {
-            // The log has changed again meanwhile; whoever stopped goes on where it was.
-            return self.seek(self.open.iter().map(|open| (open.source.clone(), open.position)).collect());
-        }
-        let targets = outside.iter().map(|(source, _)| (source.clone(), found[source].0)).collect();
         for (source, position) in &outside {
             let (low, end) = found[source];
             self.shared.counters.out_of_range.fetch_add(1, Ordering::Relaxed);
             warn!(%source, position, low, end, "the next offset is not in the log: going to the first record");
         }
-        self.restart(outside.into_iter().map(|(source, _)| source).collect(), &found);
-        self.seek(targets)
+        if outside.is_empty() {
+            // The log has changed again meanwhile; whoever stopped goes on where it was.
+            return self.reassign(&sources);
+        }
+        let outside: Vec<_> = outside.into_iter().map(|(source, _)| source).collect();
+        self.restart(&outside, &found);
+        self.reassign(&outside)
     }
 
-    fn seek(&self, targets: Vec<(TopicPartition, i64)>) -> Result<(), Fault> {
-        for (source, offset) in targets {
-            let sought =
-                self.consumer.seek(&source.topic, source.partition, Offset::Offset(offset), REQUEST_TIMEOUT);
-            sought.map_err(|error| {
-                crate::fault::fault(&error, &format!("go to offset {offset} of `{source}`"))
-            })?;
+    /// Lets librdkafka fetch these partitions from our positions on. A fetch that was refused for its
+    /// offset has stopped its partition, and a seek does not start it again.
+    fn reassign(&mut self, sources: &[TopicPartition]) -> Result<(), Fault> {
+        let eager = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Eager);
+        let mut list = TopicPartitionList::new();
+        for open in self.open.iter_mut().filter(|open| eager || sources.contains(&open.source)) {
+            let mut element = list.add_partition(&open.source.topic, open.source.partition);
+            element.set_offset(Offset::Offset(open.position)).expect("a position has a number");
+            open.paused = false;
         }
-        Ok(())
+        let assigned = if eager {
+            self.consumer.assign(&list)
+        } else {
+            // One that an earlier, failed call has taken out is not there to be taken out again.
+            let out = self.consumer.incremental_unassign(&list);
+            out.or_else(|error| if self.missing(sources) { Ok(()) } else { Err(error) })
+                .and_then(|()| self.consumer.incremental_assign(&list))
+        };
+        self.apply_pausing();
+        assigned.map_err(|error| crate::fault::fault(&error, "start partitions again"))
+    }
+
+    /// Whether librdkafka has none of these partitions assigned.
+    fn missing(&self, sources: &[TopicPartition]) -> bool {
+        let none = |assignment: TopicPartitionList| {
+            sources.iter().all(|source| assignment.find_partition(&source.topic, source.partition).is_none())
+        };
+        self.consumer.assignment().is_ok_and(none)
     }
 }

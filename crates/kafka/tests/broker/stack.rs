@@ -14,38 +14,43 @@ use tidegate_kafka::{
 use tidegate_pipeline::port::{Assignment, CheckpointLog, Source, SourceEvent};
 
 /// How long any condition is waited for.
-pub const DEADLINE: Duration = Duration::from_secs(40);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
-pub struct Stack {
-    pub broker: Broker,
-    pub options: KafkaOptions,
-    pub address: SocketAddr,
-    pub dir: TempDir,
+pub(crate) struct Stack {
+    pub(crate) broker: Broker,
+    pub(crate) options: KafkaOptions,
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: TempDir,
 }
 
 impl Stack {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let broker = start(&dir, "127.0.0.1:0".parse().unwrap()).await;
         let address = broker.address();
         Self { broker, options: KafkaOptions::new([address.to_string()]), address, dir }
     }
 
-    pub async fn with_topic(topic: &str, partitions: i32) -> Self {
+    pub(crate) async fn with_topic(topic: &str, partitions: i32) -> Self {
         let stack = Self::start().await;
         stack.topic(TopicSpec::new(topic, partitions)).await;
         stack
     }
 
-    pub async fn topic(&self, spec: TopicSpec) {
+    pub(crate) async fn topic(&self, spec: TopicSpec) {
         self.admin().ensure_topic(&TopicSpec { replication: Some(1), ..spec }).await.unwrap();
     }
 
-    pub fn admin(&self) -> KafkaAdmin {
+    pub(crate) fn admin(&self) -> KafkaAdmin {
         KafkaAdmin::connect(&self.options).unwrap()
     }
 
-    pub async fn publish(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = Vec<u8>>) {
+    pub(crate) async fn publish(
+        &self,
+        topic: &str,
+        partition: i32,
+        values: impl IntoIterator<Item = Vec<u8>>,
+    ) {
         let producer = KafkaProducer::connect(&self.options, &ProducerOptions::default()).unwrap();
         for value in values {
             let record =
@@ -55,7 +60,7 @@ impl Stack {
         producer.flush(DEADLINE).await.unwrap();
     }
 
-    pub async fn read(&self, topic: &str) -> Vec<OwnedRecord> {
+    pub(crate) async fn read(&self, topic: &str) -> Vec<OwnedRecord> {
         let mut reader = BoundedReader::open(&self.options, topic, ReadFrom::Beginning).unwrap();
         let mut all = Vec::new();
         while let Some(records) = reader.next().await {
@@ -72,32 +77,32 @@ impl Stack {
         all
     }
 
-    pub fn member(&self, topics: &[&str]) -> Member {
+    pub(crate) fn member(&self, topics: &[&str]) -> Member {
         self.member_with(topics, &SourceOptions::default())
     }
 
-    pub fn member_with(&self, topics: &[&str], source: &SourceOptions) -> Member {
+    pub(crate) fn member_with(&self, topics: &[&str], source: &SourceOptions) -> Member {
         Member::join(&self.options, topics, source)
     }
 }
 
-pub async fn start(dir: &TempDir, listen: SocketAddr) -> Broker {
+pub(crate) async fn start(dir: &TempDir, listen: SocketAddr) -> Broker {
     Broker::start(BrokerOptions::new(dir.path(), listen)).await.unwrap()
 }
 
 /// A member of group `g` that lets go of whatever is revoked.
-pub struct Member {
-    pub source: KafkaSource,
-    pub checkpoints: KafkaCheckpoints,
-    pub assigned: HashMap<TopicPartition, Assignment>,
-    pub revoked: Vec<TopicPartition>,
-    pub offsets: BTreeMap<TopicPartition, Vec<i64>>,
-    pub caught_up: HashMap<TopicPartition, i64>,
-    pub faults: Vec<Fault>,
+pub(crate) struct Member {
+    pub(crate) source: KafkaSource,
+    pub(crate) checkpoints: KafkaCheckpoints,
+    pub(crate) assigned: HashMap<TopicPartition, Assignment>,
+    pub(crate) revoked: Vec<TopicPartition>,
+    pub(crate) offsets: BTreeMap<TopicPartition, Vec<i64>>,
+    pub(crate) caught_up: HashMap<TopicPartition, i64>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Member {
-    pub fn join(options: &KafkaOptions, topics: &[&str], source: &SourceOptions) -> Self {
+    pub(crate) fn join(options: &KafkaOptions, topics: &[&str], source: &SourceOptions) -> Self {
         let subscription = Subscription {
             group: "g".to_owned(),
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
@@ -117,7 +122,7 @@ impl Member {
 
     /// Takes events until `done` says so.
     #[track_caller]
-    pub fn until<'a>(
+    pub(crate) fn until<'a>(
         &'a mut self,
         claim: &'a str,
         done: impl Fn(&Self) -> bool + 'a,
@@ -166,21 +171,21 @@ impl Member {
         }
     }
 
-    pub async fn commit(&self, source: &TopicPartition, checkpoint: Checkpoint) -> Result<(), Fault> {
+    pub(crate) async fn commit(&self, source: &TopicPartition, checkpoint: Checkpoint) -> Result<(), Fault> {
         self.checkpoints.commit(self.assigned[source].epoch, source, checkpoint).await
     }
 
-    pub fn owns(&self, source: &TopicPartition) -> bool {
+    pub(crate) fn owns(&self, source: &TopicPartition) -> bool {
         self.assigned.contains_key(source)
     }
 }
 
-pub fn partition(topic: &str, partition: i32) -> TopicPartition {
+pub(crate) fn partition(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition::new(topic, partition)
 }
 
 /// `count` distinct values of `size` bytes.
-pub fn values(count: usize, size: usize) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn values(count: usize, size: usize) -> impl Iterator<Item = Vec<u8>> {
     (0..count).map(move |n| {
         let mut value = format!("{n:08}").into_bytes();
         value.resize(size, b'.');

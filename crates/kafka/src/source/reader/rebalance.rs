@@ -172,16 +172,16 @@ impl Reader {
     /// Ends the epoch of partitions that stay ours, and begins another at their first record.
     pub(super) fn restart(
         &mut self,
-        partitions: Vec<TopicPartition>,
+        partitions: &[TopicPartition],
         watermarks: &HashMap<TopicPartition, (i64, i64)>,
     ) {
-        self.let_go(&partitions);
-        self.shared.ownership.close(&partitions);
-        let start = |source: TopicPartition| {
-            let (low, end) = watermarks[&source];
-            (source, Checkpoint::settled(low), end)
+        self.let_go(partitions);
+        self.shared.ownership.close(partitions);
+        let start = |source: &TopicPartition| {
+            let (low, end) = watermarks[source];
+            (source.clone(), Checkpoint::settled(low), end)
         };
-        self.announce(partitions.into_iter().map(start).collect());
+        self.announce(partitions.iter().map(start).collect());
     }
 }
 
