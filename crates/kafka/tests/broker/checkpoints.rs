@@ -81,7 +81,7 @@ async fn an_offset_behind_the_log_goes_to_the_first_record_and_is_counted() {
     let mut member = stack.member(&["t"]);
     member.until("everything is read", |member| member.caught_up.get(&zero) == Some(&10)).await;
     assert_eq!(member.offsets[&zero], (0..10).collect::<Vec<_>>());
-    assert_eq!(member.revoked, [zero.clone()]);
+    assert_eq!(member.revoked, std::slice::from_ref(&zero));
     assert_eq!(member.assigned[&zero].checkpoint, Checkpoint::settled(0));
     assert_eq!(member.source.counters().out_of_range(), 1);
     assert_eq!(member.commit(&zero, Checkpoint::settled(10)).await, Ok(()));

@@ -1,5 +1,7 @@
 //! The Kafka edge against the own broker, through the real protocol.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod stack;
 
 mod checkpoints;
