@@ -30,6 +30,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// The high bit of each byte of `word` that is zero; exact up to the first one.
+#[inline]
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
@@ -63,6 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes are behind.
+    #[inline]
     pub(crate) const fn at(&self) -> usize {
         self.at
     }

@@ -42,12 +42,14 @@ impl Types {
     pub const ALL: Self = Self(255);
 
     /// Whether every type of `other` is in the set.
+    #[inline]
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Whether the sets share a type.
+    #[inline]
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -178,6 +180,7 @@ impl Rules {
     };
 
     /// Whether every value passes.
+    #[inline]
     #[must_use]
     pub fn any(&self) -> bool {
         self.types == Types::ALL
@@ -295,6 +298,7 @@ impl StringRules {
     ///
     /// # Errors
     /// The first rule that it breaks.
+    #[inline]
     pub fn check(&self, text: &str) -> Result<(), Box<Violation>> {
         if let Some(listed) = &self.one_of
             && !listed.iter().any(|one| one == text)
