@@ -1,5 +1,7 @@
 //! librdkafka against the broker: a transaction that moves records and their offset together.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

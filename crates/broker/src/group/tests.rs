@@ -1,3 +1,5 @@
+use tokio::sync::oneshot;
+
 use super::*;
 
 const SESSION: Duration = Duration::from_secs(6);
