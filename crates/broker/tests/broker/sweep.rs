@@ -47,8 +47,11 @@ async fn every_api_answers_at_every_version() {
     let broker = broker(&directory).await;
     let mut sweep = Sweep { address: broker.address(), n_calls: 0, wrong: Vec::new() };
     records(&mut sweep).await;
+    look_ups(&mut sweep).await;
     cluster(&mut sweep).await;
+    settings(&mut sweep).await;
     groups(&mut sweep).await;
+    group_offsets(&mut sweep).await;
     transactions(&mut sweep).await;
     last(&mut sweep).await;
     assert_eq!(sweep.wrong, Vec::<String>::new());
@@ -87,6 +90,9 @@ async fn records(sweep: &mut Sweep) {
             ])
         })
         .await;
+}
+
+async fn look_ups(sweep: &mut Sweep) {
     sweep
         .go::<ListOffsetsRequest, ListOffsetsResponse>(ApiKey::ListOffsets, 1..=8, |_| {
             ListOffsetsRequest::default().with_topics(vec![
@@ -162,6 +168,9 @@ async fn cluster(sweep: &mut Sweep) {
             DescribeClusterRequest::default()
         })
         .await;
+}
+
+async fn settings(sweep: &mut Sweep) {
     sweep
         .go::<SaslHandshakeRequest, SaslHandshakeResponse>(ApiKey::SaslHandshake, 0..=1, |_| {
             SaslHandshakeRequest::default().with_mechanism(text("PLAIN"))
@@ -239,6 +248,9 @@ async fn groups(sweep: &mut Sweep) {
             }
         })
         .await;
+}
+
+async fn group_offsets(sweep: &mut Sweep) {
     sweep
         .go::<OffsetCommitRequest, OffsetCommitResponse>(ApiKey::OffsetCommit, 2..=8, |_| {
             OffsetCommitRequest::default()
