@@ -115,18 +115,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over white space and `byte`, if that is next.
+    ///
+    /// Written with a branch on purpose: rustc 1.95 at opt-level 3 loses the step of
+    /// `self.at += usize::from(self.peek() == byte)` once it is inlined here (the unit tests below see it).
     #[inline]
     pub(crate) fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == byte;
-        self.at += usize::from(found);
-        found
+        if self.peek() == byte {
+            self.at += 1;
+            return true;
+        }
+        false
     }
 
     /// Passes over `bytes` if they are exactly next, white space included.
     #[inline]
     pub(crate) fn take_exactly(&mut self, bytes: &[u8]) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(bytes);
-        self.at += if found { bytes.len() } else { 0 };
+        if found {
+            self.at += bytes.len();
+        }
         found
     }
 
@@ -134,7 +141,9 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn take_name(&mut self, quoted: &[u8]) -> bool {
         let found = self.text.as_bytes().get(self.at + 1..).is_some_and(|rest| rest.starts_with(quoted));
-        self.at += if found { 1 + quoted.len() } else { 0 };
+        if found {
+            self.at += 1 + quoted.len();
+        }
         found
     }
 

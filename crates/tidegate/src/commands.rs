@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 use serde::Serialize;
 use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url, quote_name};
-use tidegate_config::{self as config, LoadError};
+use tidegate_config::{self as config, Diagnostic, LoadError};
 use tidegate_pipeline::{Ended, Halted};
 
 use crate::api::{Api, Shown};
@@ -38,7 +38,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
             ConfigFor::Sink => config::load_sink(&flags.config).map(drop),
             ConfigFor::Up => config::load_up(&flags.config).map(drop),
         }
-        .map_or_else(|error| refused(error, speech), |()| checked(&flags.config, speech)),
+        .map_or_else(|error| refused(error, &flags.config, speech), |()| checked(&flags.config, speech)),
         Command::Config(Config::Schema) => {
             let schema = serde_json::to_string_pretty(&config::json_schema())?;
             writeln!(std::io::stdout(), "{schema}")?;
@@ -68,42 +68,23 @@ pub fn print<R: Serialize>(
     Ok(out.flush()?)
 }
 
-/// What `config check` says of a good file.
+/// What `config check` says of a file.
 #[derive(Serialize)]
-struct Checked {
+struct Checked<'a> {
     file: String,
-    mistakes: Vec<Mistake>,
-}
-
-/// One mistake of a file, for programs.
-#[derive(Serialize)]
-struct Mistake {
-    code: String,
-    line: usize,
-    column: usize,
-    message: String,
-    hint: Option<String>,
+    mistakes: &'a [Diagnostic],
 }
 
 fn checked(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
-    let report = Checked { file: file.display().to_string(), mistakes: Vec::new() };
+    let report = Checked { file: file.display().to_string(), mistakes: &[] };
     print(speech, &report, |report, _| format!("{}: no mistakes\n", report.file))?;
     Ok(Exit::Done)
 }
 
-fn refused(error: LoadError, speech: &Speech) -> anyhow::Result<Exit> {
-    let (LoadError::Refused(diagnostics), Output::Json) = (&error, speech.output) else {
-        return Err(error.into());
-    };
-    let mistakes = diagnostics.iter().map(|diagnostic| Mistake {
-        code: diagnostic.code.to_string(),
-        line: diagnostic.line,
-        column: diagnostic.column,
-        message: diagnostic.message.clone(),
-        hint: diagnostic.hint.clone(),
-    });
-    let file = diagnostics.iter().next().map_or_else(String::new, |diagnostic| diagnostic.file.clone());
-    print(speech, &Checked { file, mistakes: mistakes.collect() }, |_, _| String::new())?;
+fn refused(error: LoadError, file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
+    let (LoadError::Refused(diagnostics), Output::Json) = (&error, speech.output) else { return Err(error.into()) };
+    let report = Checked { file: file.display().to_string(), mistakes: diagnostics.as_slice() };
+    print(speech, &report, |_, _| String::new())?;
     Ok(Exit::Usage)
 }
 

@@ -1,5 +1,7 @@
 //! The `tidegate` program: flags, configuration, wiring, exit codes, error rendering.
 
+#![expect(unreachable_pub, reason = "a program has no public interface; `pub` tells a module's surface from its insides")]
+
 mod api;
 mod cli;
 mod commands;

@@ -151,23 +151,25 @@ impl Start {
         let mut topic =
             TopicSpec::dead_letters(self.config.dead_letter_topic(), i32::try_from(letters.partitions)?);
         topic.replication = Some(i32::from(letters.replication));
-        self.until_done(async || admin.ensure_topic(&topic).await.map(drop)).await;
+        let (base, max) = self.settings.retry_wait;
+        let mut backoff = Backoff::new(base, max);
+        while let Err(fault) = admin.ensure_topic(&topic).await {
+            self.wait_out(&fault, &mut backoff).await;
+        }
         let ddl = dead_letter_ddl(&self.settings.database, letters.table.as_str(), wire::DEDUP_WINDOW);
-        self.until_done(async || self.world.clickhouse.execute(&ddl).await).await;
+        while let Err(fault) = self.world.clickhouse.execute(&ddl).await {
+            self.wait_out(&fault, &mut backoff).await;
+        }
         Ok(())
     }
 
-    async fn until_done(&self, attempt: impl AsyncFn() -> Result<(), Fault>) {
-        let (base, max) = self.settings.retry_wait;
-        let mut backoff = Backoff::new(base, max);
-        while let Err(fault) = attempt().await {
-            self.status.phase(Phase::Waiting, Some(fault.to_string()));
-            let wait = backoff.next_wait(fastrand::f64());
-            if backoff.attempts().is_power_of_two() {
-                tracing::warn!(error = %fault, connector = %self.config.name, "set up: waiting");
-            }
-            tokio::time::sleep(wait).await;
+    async fn wait_out(&self, fault: &Fault, backoff: &mut Backoff) {
+        self.status.phase(Phase::Waiting, Some(fault.to_string()));
+        let wait = backoff.next_wait(fastrand::f64());
+        if backoff.attempts().is_power_of_two() {
+            tracing::warn!(error = %fault, connector = %self.config.name, "set up: waiting");
         }
+        tokio::time::sleep(wait).await;
     }
 }
 
