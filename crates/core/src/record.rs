@@ -122,7 +122,10 @@ impl Records {
     ///
     /// # Panics
     /// If `offset` is not greater than the last one pushed.
-    #[expect(clippy::too_many_arguments, reason = "a record's parts; a struct of them would be `Record`, which borrows from here")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record's parts; a struct of them would be `Record`, which borrows from here"
+    )]
     pub fn push<'h>(
         &mut self,
         offset: i64,

@@ -9,7 +9,7 @@ use tidegate_core::{Records, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::delivery::{Shared, Undelivered};
 use crate::halt::{HaltGuard, Halted};
 use crate::metrics::Metrics;
@@ -135,7 +135,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
                 let _ = done.send(());
             }
             SourceEvent::Records { epoch, records, end } => {
-                self.on_records(epoch, records, end, running, source).await;
+                let (partition, held) = self.account(&records, end);
+                deliver_mail(running, source, &partition, epoch, Mail::Records { records, held }).await;
             }
             SourceEvent::CaughtUp { source: partition, epoch, position } => {
                 let lag = self.shared.status.end(&partition, position);
@@ -150,21 +151,15 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
         }
     }
 
-    async fn on_records(
-        &self,
-        epoch: Epoch,
-        records: Records,
-        end: i64,
-        running: &mut HashMap<TopicPartition, Running>,
-        source: &impl Source,
-    ) {
+    /// Counts what has been read; gives its partition, and what it holds of the budget.
+    fn account(&self, records: &Records, end: i64) -> (TopicPartition, Held) {
         let partition = records.source().clone();
         let mut held = self.budget.hold();
         held.set(records.size_bytes());
         self.shared.metrics.read(records.size_bytes());
         let lag = self.shared.status.end(&partition, end);
         self.shared.metrics.lag(&partition, lag);
-        deliver_mail(running, source, &partition, epoch, Mail::Records { records, held }).await;
+        (partition, held)
     }
 
     fn start(&self, assignment: &Assignment) -> Running {

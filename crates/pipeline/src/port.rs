@@ -108,7 +108,10 @@ pub trait CheckpointLog: Send + Sync {
 
     /// In one Kafka transaction: writes the dead letters and commits the checkpoint. `records` is the
     /// batch, `rejected` is not empty and in offset order.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the one transaction, and nothing else has all of them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of the one transaction, and nothing else has all of them"
+    )]
     fn commit_with_dead_letters(
         &self,
         epoch: Epoch,

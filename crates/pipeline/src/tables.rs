@@ -16,10 +16,12 @@ use crate::port::Warehouse;
 use crate::route;
 use crate::settings::ConnectorSettings;
 
+type FindSchema = dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync;
+
 /// Finds the schema of an event by its name.
 #[derive(Clone)]
 pub struct EventSchemas {
-    find: Arc<dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync>,
+    find: Arc<FindSchema>,
     required: bool,
 }
 
@@ -46,10 +48,12 @@ impl fmt::Debug for EventSchemas {
     }
 }
 
+type CreateStatement = dyn Fn(&Resolved, &JsonSchema) -> String + Send + Sync;
+
 /// Says how a missing table is created: the `CREATE TABLE IF NOT EXISTS` for an event's schema.
 #[derive(Clone)]
 pub struct TableCreation {
-    ddl: Arc<dyn Fn(&Resolved, &JsonSchema) -> String + Send + Sync>,
+    ddl: Arc<CreateStatement>,
 }
 
 impl TableCreation {

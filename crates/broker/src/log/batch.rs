@@ -308,8 +308,11 @@ pub(crate) mod tests {
         out.push(rest as u8);
     }
 
+    /// A record as a test writes it: key and value.
+    pub(crate) type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
     /// What a producer would send: records of (key, value), all at `timestamp`.
-    pub(crate) fn produced(records: &[(Option<&[u8]>, Option<&[u8]>)], timestamp: i64) -> Vec<u8> {
+    pub(crate) fn produced(records: &[Pair<'_>], timestamp: i64) -> Vec<u8> {
         let mut batch = vec![0_u8; HEADER_BYTES];
         batch[16] = 2;
         batch[23..27].copy_from_slice(&(records.len() as i32 - 1).to_be_bytes());

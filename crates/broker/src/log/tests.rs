@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::batch::tests::{owned, produced};
+use super::batch::tests::{Pair, owned, produced};
 use super::batch::{Outcome, Produced};
 use super::*;
 use crate::sync::lock;
@@ -23,7 +23,7 @@ fn cleaning() -> Cleaning {
     }
 }
 
-fn batch(records: &[(Option<&[u8]>, Option<&[u8]>)], timestamp: i64) -> Produced {
+fn batch(records: &[Pair<'_>], timestamp: i64) -> Produced {
     Produced::parse(produced(records, timestamp).into(), usize::MAX).unwrap()
 }
 
