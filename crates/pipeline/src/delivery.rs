@@ -2,7 +2,6 @@
 //! commit, together with the dead letters if there are any (design: delivery).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -168,15 +167,26 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     async fn insert_part(&self, batch: &Batch, mut part: Part) -> Result<Refusals, Undelivered> {
         let token = self.token(batch, &part.plan, part.n);
         let mut refused = Refusals::new();
+        let mut backoff = self.backoff();
         loop {
             match self.insert_block(&part.plan, &part.block, token.as_ref()).await? {
                 Inserted::Applied => return Ok(refused),
-                Inserted::Refused { code, message } => match self.replan(&part.plan).await? {
+                Inserted::Refused(refusal) => match self.replan(&part.plan).await? {
                     Some(plan) => refused.extend(self.form_again(batch, &mut part, plan)),
                     None => {
-                        let poison = self.bisect(batch, &part, token.as_ref(), (code, message)).await?;
-                        refused.extend(poison);
-                        return Ok(refused);
+                        let doubt = refusal.doubt.clone();
+                        let poison = self.bisect(batch, &part, token.as_ref(), refusal).await?;
+                        match doubt {
+                            // Not one row was taken, for a reason that no table of codes knows: that
+                            // is the world's fault, and nothing has been applied.
+                            Some(fault) if poison.len() == part.rows.len() => {
+                                self.wait_out(&fault, &mut backoff, "insert block").await?;
+                            }
+                            Some(_) | None => {
+                                refused.extend(poison);
+                                return Ok(refused);
+                            }
+                        }
                     }
                 },
                 Inserted::TableGone => {
@@ -218,13 +228,14 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                     return Ok(Inserted::Applied);
                 }
                 Err(InsertError::Refused { code, message }) => {
-                    return Ok(Inserted::Refused { code, message });
+                    return Ok(Inserted::Refused(Refusal { code, message, doubt: None }));
                 }
                 Err(InsertError::Fault(fault)) => {
                     let doubtful =
                         fault.kind == FaultKind::Unknown && backoff.attempts() >= UNKNOWN_TRIES_MAX;
                     if let (true, Some(code)) = (doubtful, fault.code) {
-                        return Ok(Inserted::Refused { code, message: fault.message });
+                        let message = fault.message.clone();
+                        return Ok(Inserted::Refused(Refusal { code, message, doubt: Some(fault) }));
                     }
                     self.wait_out(&fault, &mut backoff, "insert block").await?;
                     if fault.kind == FaultKind::Missing {
@@ -277,31 +288,38 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
 
     /// Halves a refused block until the poison rows stand alone; the rest is inserted under tokens that
     /// follow from the row numbers, so that a replay sends the same ones.
+    ///
+    /// What a replay cannot know is that the server changed its mind: if the process dies in here and
+    /// the table's rule is relaxed before the next one replays, the whole block is accepted beside its
+    /// halves. Nothing is lost then, but rows are doubled.
     async fn bisect(
         &self,
         batch: &Batch,
         part: &Part,
         token: Option<&InsertToken>,
-        whole: (i32, String),
+        whole: Refusal,
     ) -> Result<Refusals, Undelivered> {
         let mut refused = Refusals::new();
-        let mut ranges: Vec<(Range<usize>, Option<(i32, String)>)> = vec![(0..part.rows.len(), Some(whole))];
-        while let Some((range, answer)) = ranges.pop() {
-            let (piece, _) =
-                self.form(batch, Arc::clone(&part.plan), part.n, part.rows[range.clone()].iter().copied());
-            let answer = match answer {
-                Some(answer) => Some(answer),
+        let mut plan = Arc::clone(&part.plan);
+        let mut ranges = vec![(0..part.rows.len(), Some(whole))];
+        while let Some((range, known)) = ranges.pop() {
+            let answer = match known {
+                Some(refusal) => Some(refusal),
                 None => {
                     let token = token.map(|token| token.part(range.start, range.end));
-                    self.insert_patiently(&piece, token.as_ref()).await?
+                    let rows = &part.rows[range.clone()];
+                    let (answer, unfit) =
+                        self.insert_rows(batch, (&mut plan, part.n), rows, token.as_ref()).await?;
+                    refused.extend(unfit);
+                    answer
                 }
             };
             match answer {
                 None => {}
-                Some((code, message)) if range.len() == 1 => {
+                Some(refusal) if range.len() == 1 => {
                     refused.push(Rejected {
                         index: part.rows[range.start],
-                        reject: row_refused(part, code, &message),
+                        reject: row_refused(part, &refusal),
                     });
                 }
                 Some(_) => {
@@ -314,19 +332,25 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         Ok(refused)
     }
 
-    /// Inserts a piece of a refused block; gives the refusal, if it is refused too.
-    async fn insert_patiently(
+    /// Inserts some rows of a refused block, by the table's plan as it is now. Gives the refusal, if they
+    /// are refused too, or else what a new plan would not take.
+    async fn insert_rows(
         &self,
-        piece: &Part,
+        batch: &Batch,
+        (plan, n): (&mut Arc<TablePlan>, usize),
+        rows: &[usize],
         token: Option<&InsertToken>,
-    ) -> Result<Option<(i32, String)>, Undelivered> {
+    ) -> Result<(Option<Refusal>, Refusals), Undelivered> {
         loop {
-            match self.insert_block(&piece.plan, &piece.block, token).await? {
-                Inserted::Applied => return Ok(None),
-                Inserted::Refused { code, message } => return Ok(Some((code, message))),
-                // The table may come back as it was. If it comes back otherwise, the server's answer
-                // to this plan's columns decides.
-                Inserted::TableGone => {}
+            let (piece, unfit) = self.form(batch, Arc::clone(plan), n, rows.iter().copied());
+            match self.insert_block(plan, &piece.block, token).await? {
+                Inserted::Applied => return Ok((None, unfit)),
+                Inserted::Refused(refusal) => return Ok((Some(refusal), Refusals::new())),
+                Inserted::TableGone => {
+                    if let Some(changed) = self.replan(plan).await? {
+                        *plan = changed;
+                    }
+                }
             }
         }
     }
@@ -408,13 +432,21 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
 /// What came of sending one block.
 enum Inserted {
     Applied,
-    Refused { code: i32, message: String },
+    Refused(Refusal),
     TableGone,
 }
 
-fn row_refused(part: &Part, code: i32, message: &str) -> Reject {
-    let mut reason = Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", message);
-    reason.rule = Some(code.to_string());
+/// ClickHouse's word against what a block contains.
+struct Refusal {
+    code: i32,
+    message: String,
+    /// The fault, if only its repetition made it count against the block.
+    doubt: Option<Fault>,
+}
+
+fn row_refused(part: &Part, refusal: &Refusal) -> Reject {
+    let mut reason = Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", &refusal.message);
+    reason.rule = Some(refusal.code.to_string());
     let mut reject = Reject::new(Stage::Insert, reason);
     reject.event = Some(part.plan.event.clone());
     reject.table = Some(part.plan.table.name.clone());

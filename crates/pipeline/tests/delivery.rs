@@ -10,8 +10,8 @@ use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
 use tidegate_core::{Checkpoint, DeadLetterContext, Fault, FaultKind, ReasonCode, Stage, TopicPartition};
 use tidegate_native::Value;
 use tidegate_pipeline::{
-    Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, Ended, EventSchemas, FlushPolicy, HaltPolicy, Metrics,
-    Phase, Status,
+    Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, Ended, EventSchemas, FlushPolicy, HaltPolicy,
+    Metrics, Phase, Status,
 };
 use tidegate_testkit::{Crash, FakeKafka, FakeWarehouse, Moment};
 
@@ -104,8 +104,11 @@ impl World {
         });
         assert_eq!(sorted([rows.clone(), letters].concat()), expected.collect::<Vec<_>>());
         for partition in partitions() {
-            let offsets: Vec<_> =
-                rows.iter().filter(|(p, _)| *p == i64::from(partition.partition)).map(|(_, offset)| *offset).collect();
+            let offsets: Vec<_> = rows
+                .iter()
+                .filter(|(p, _)| *p == i64::from(partition.partition))
+                .map(|(_, offset)| *offset)
+                .collect();
             assert!(offsets.is_sorted(), "order kept within {partition}: {offsets:?}");
         }
     }
@@ -210,6 +213,19 @@ async fn only_the_poison_rows_of_a_refused_block_become_dead_letters() {
     let refused = |offset| (offset, Stage::Insert, ReasonCode::RowRefused);
     assert_eq!(letters, [refused(9), refused(40)]);
     assert!(world.warehouse.n_inserts("events") < 30, "halving, not one by one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_nobody_knows_dead_letters_nothing_while_no_row_is_taken() {
+    let world = World::new();
+    for id in 0..8 {
+        world.produce(&partitions()[0], format!(r#"{{"id":{id},"name":"n"}}"#).as_bytes());
+    }
+    let fault = Fault { kind: FaultKind::Unknown, code: Some(9999), message: "who knows".to_owned() };
+    world.warehouse.fail_inserts(std::iter::repeat_n(fault, 200));
+    world.run(settings(8), 8, Crash::never()).await;
+    world.check_the_promise();
+    assert_eq!(world.kafka.dead_letters(), []);
 }
 
 #[tokio::test(start_paused = true)]
