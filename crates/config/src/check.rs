@@ -39,6 +39,9 @@ const CLICKHOUSE_OWNED: [&str; 7] = [
     "min_insert_block_size_bytes",
 ];
 
+/// The embedded ClickHouse's own first database, laid over the file system.
+const HOST_FILES: &str = "default";
+
 pub(crate) fn sink(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
     owned_properties(root, cx);
     owned_settings(root, cx);
@@ -47,7 +50,26 @@ pub(crate) fn sink(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
 }
 
 pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
+    if file.database.as_str() == HOST_FILES {
+        host_files(place(root, &["database"]), cx);
+    }
+    for (index, connector) in file.connectors.iter().enumerate() {
+        let node = root.get("connectors").and_then(|list| list.item(index));
+        if let (Some(database), Some(node)) = (&connector.database, node)
+            && database.as_str() == HOST_FILES
+        {
+            host_files(place(node, &["database"]), cx);
+        }
+    }
     connectors(&file.connectors, file.memory_max, root, cx);
+}
+
+fn host_files(at: Position, cx: &mut Reading<'_>) {
+    let message = format!(
+        "database `{HOST_FILES}` of the embedded ClickHouse shows the files of this machine as tables"
+    );
+    let hint = Some("name another database, or none: the default is `tidegate`".to_owned());
+    cx.report(Mistake::Conflict, at, message, hint);
 }
 
 fn owned_properties(root: &Node, cx: &mut Reading<'_>) {

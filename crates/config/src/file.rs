@@ -36,8 +36,9 @@ section! {
 section! {
     /// The configuration of `tidegate up --config`: connectors between the engines that it runs itself.
     pub struct UpFile as "the file" {
-        /// The database of connectors that name none.
-        database: Identifier = "default";
+        /// The database of connectors that name none; created if it is missing. Not `default`, which in
+        /// the embedded ClickHouse shows the files of this machine as tables.
+        database: Identifier = "tidegate";
         /// What the process may buffer in all.
         memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";
         /// The connectors, each with a name of its own.

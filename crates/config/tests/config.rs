@@ -88,6 +88,22 @@ fn a_small_file_takes_the_defaults() {
 }
 
 #[test]
+fn the_embedded_engines_own_database_is_refused() {
+    let surroundings = Surroundings { variable: &|_| None, read: &|_| Err(io::ErrorKind::NotFound.into()) };
+    let up = |text: &str| parse_up(Path::new("up.yaml"), text, &surroundings);
+    let small = "connectors:\n  - {name: events, topics: [events], table: events}\n";
+    assert_eq!(up(small).unwrap().database.as_str(), "tidegate");
+
+    let whole = up(&format!("database: default\n{small}")).unwrap_err();
+    let one = up(&small.replace("table:", "database: default, table:")).unwrap_err();
+    for (refused, line) in [(whole, 1), (one, 2)] {
+        let [only] = refused.as_slice() else { panic!("expected one mistake:\n{refused}") };
+        assert_eq!((only.code, only.line), (Mistake::Conflict, line));
+        assert!(only.hint.as_ref().unwrap().contains("`tidegate`"), "{refused}");
+    }
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_place_and_hint() {
     let text = include_str!("wrong.yaml");
     insta::assert_snapshot!(refused(text).to_string());
