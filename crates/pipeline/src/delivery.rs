@@ -70,6 +70,7 @@ type Refusals = Vec<Rejected>;
 impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     /// Runs the protocol.
     pub(crate) async fn deliver(&self, mut batch: Batch) -> Result<Delivered, Undelivered> {
+        self.doubt_old_plans(&mut batch).await?;
         self.guard(&batch, &batch.rejected)?;
         let fingerprint = batch.fingerprint();
         let anything = !batch.parts.is_empty() || !batch.rejected.is_empty();
@@ -91,6 +92,31 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         }
         self.count(&batch);
         Ok(Delivered { end, committed })
+    }
+
+    /// Before records are refused for what a table cannot hold, the table is looked at again: somebody may
+    /// have altered it, and what it holds now decides.
+    async fn doubt_old_plans(&self, batch: &mut Batch) -> Result<(), Undelivered> {
+        for at in 0..batch.parts.len() {
+            let stale = Arc::clone(&batch.parts[at].plan);
+            let refused = |rejected: &Rejected| {
+                rejected.reject.stage == Stage::Encode && rejected.reject.event.as_ref() == Some(&stale.event)
+            };
+            if !batch.rejected.iter().any(refused) {
+                continue;
+            }
+            let Some(plan) = self.replan(&stale).await? else { continue };
+            let mut rows = std::mem::take(&mut batch.parts[at].rows);
+            rows.extend(
+                batch.rejected.extract_if(.., |rejected| refused(rejected)).map(|rejected| rejected.index),
+            );
+            rows.sort_unstable();
+            let (part, refused) = self.form(batch, plan, batch.parts[at].n, rows);
+            batch.parts[at] = part;
+            batch.rejected.extend(refused);
+            batch.rejected.sort_by_key(|rejected| rejected.index);
+        }
+        Ok(())
     }
 
     /// Commits a checkpoint, trying until it is done or fenced.

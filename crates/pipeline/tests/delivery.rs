@@ -64,6 +64,16 @@ impl World {
         (ended, status.snapshot().phase)
     }
 
+    /// Runs one process for a while.
+    async fn run_for(&self, settings: ConnectorSettings, time: Duration) {
+        let (mut source, log) = self.kafka.join(3, Crash::never());
+        let world = (Arc::new(log), Arc::new(self.warehouse.clone()));
+        let shown = (Budget::new(64 << 20), Status::new("c"));
+        let schemas = (EventSchemas::none(), None);
+        let connector = Connector::new(settings, world, schemas, &Metrics::unregistered(), shown);
+        connector.run(&mut source, tokio::time::sleep(time)).await;
+    }
+
     async fn settled(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
         while tokio::time::Instant::now() < deadline {
@@ -224,6 +234,29 @@ async fn a_code_that_nobody_knows_dead_letters_nothing_while_no_row_is_taken() {
     let fault = Fault { kind: FaultKind::Unknown, code: Some(9999), message: "who knows".to_owned() };
     world.warehouse.fail_inserts(std::iter::repeat_n(fault, 200));
     world.run(settings(8), 8, Crash::never()).await;
+    world.check_the_promise();
+    assert_eq!(world.kafka.dead_letters(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_was_altered_is_looked_at_before_its_records_are_refused() {
+    let world = World::new();
+    let warehouse = world.warehouse.clone();
+    world.produce(&partitions()[0], br#"{"id":1,"name":"n"}"#);
+    world.run(settings(4), 3, Crash::never()).await;
+    let kafka = world.kafka.clone();
+    let later = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        kafka.produce(&partitions()[0], Some(br#"{"id":2,"name":"n"}"#), &[]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let columns: Vec<_> =
+            COLUMNS.iter().map(|&(name, ty)| (name, if name == "id" { "Int64" } else { ty })).collect();
+        warehouse.alter_table("events", &columns);
+        kafka.produce(&partitions()[0], Some(br#"{"id":-3,"name":"n"}"#), &[]);
+    });
+    let running = world.run_for(settings(4), Duration::from_secs(5));
+    running.await;
+    later.await.unwrap();
     world.check_the_promise();
     assert_eq!(world.kafka.dead_letters(), []);
 }

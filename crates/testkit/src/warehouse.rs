@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::{Fault, FaultKind, InsertToken};
-use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value, ReadColumn, read_block};
+use tidegate_native::{ColumnDefault, ReadColumn, Table, TableColumn, Type, Value, read_block};
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 
 use crate::crash::Crash;
@@ -63,6 +63,17 @@ impl FakeWarehouse {
         let table = Table { database: "db".to_owned(), name: name.to_owned(), columns: columns.collect() };
         let fake = FakeTable { table, rows: Vec::new(), tokens: VecDeque::new(), n_inserts: 0 };
         self.lock().tables.insert(name.to_owned(), fake);
+    }
+
+    /// Gives a table other columns and keeps its rows.
+    ///
+    /// # Panics
+    /// If there is no such table, or a type is not one of ClickHouse's.
+    pub fn alter_table(&self, name: &str, columns: &[(&str, &str)]) {
+        let rows = self.rows(name);
+        assert!(self.lock().tables.contains_key(name), "only a table that exists is altered");
+        self.create_table(name, columns);
+        self.lock().tables.get_mut(name).expect("just created").rows = rows;
     }
 
     /// Drops a table with its rows.

@@ -297,8 +297,10 @@ async fn mark_rows(letters: &Letters) -> anyhow::Result<()> {
             tidegate_clickhouse::quote_name(&letters.table),
         );
         let sql = format!(
-            "INSERT INTO {database}.{table} SELECT * REPLACE ('replayed' AS state, 1 AS version, topic AS replayed_to) \
-             FROM {database}.{table} FINAL WHERE state = 'open' AND id IN ({})",
+            // The conditions stand inside: outside, `state` would be the replaced one.
+            "INSERT INTO {database}.{table} \
+             SELECT * REPLACE ('replayed' AS state, 1 AS version, topic AS replayed_to) FROM \
+             (SELECT * FROM {database}.{table} FINAL WHERE state = 'open' AND id IN ({}))",
             ids.join(",")
         );
         letters.clickhouse.execute(&sql).await.context("mark the rows of replayed dead letters")?;

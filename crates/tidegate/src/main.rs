@@ -1,6 +1,9 @@
 //! The `tidegate` program: flags, configuration, wiring, exit codes, error rendering.
 
-#![expect(unreachable_pub, reason = "a program has no public interface; `pub` tells a module's surface from its insides")]
+#![expect(
+    unreachable_pub,
+    reason = "a program has no public interface; `pub` tells a module's surface from its insides"
+)]
 
 mod api;
 mod cli;
@@ -13,6 +16,7 @@ mod sink;
 mod stack;
 mod wire;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -43,7 +47,7 @@ fn failed(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<LoadError>() {
         // Diagnostics have their own form: each with its place and a hint.
         Some(LoadError::Refused(diagnostics)) => {
-            eprint!("{diagnostics}");
+            eprintln!("{diagnostics}");
             Exit::Usage
         }
         Some(LoadError::Unreadable { .. }) => {
@@ -65,7 +69,7 @@ fn start_log(speech: &Speech) {
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match speech.log_format {
-        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Text => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
 }
