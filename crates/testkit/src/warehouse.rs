@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tidegate_core::{Fault, FaultKind, InsertToken};
 use tidegate_native::{ColumnDefault, ReadColumn, Table, TableColumn, Type, Value, read_block};
@@ -32,6 +33,7 @@ struct State {
 pub struct FakeWarehouse {
     state: Arc<Mutex<State>>,
     crash: Crash,
+    delay: Duration,
 }
 
 /// How many tokens a table remembers.
@@ -39,7 +41,7 @@ const TOKENS_MAX: usize = 1000;
 
 impl Default for FakeWarehouse {
     fn default() -> Self {
-        Self { state: Arc::default(), crash: Crash::never() }
+        Self { state: Arc::default(), crash: Crash::never(), delay: Duration::ZERO }
     }
 }
 
@@ -47,7 +49,13 @@ impl FakeWarehouse {
     /// The same warehouse, as a process sees it that dies at `crash`.
     #[must_use]
     pub fn seen_by(&self, crash: Crash) -> Self {
-        Self { state: Arc::clone(&self.state), crash }
+        Self { state: Arc::clone(&self.state), crash, delay: self.delay }
+    }
+
+    /// The same warehouse, as a process sees it whose inserts arrive so much later.
+    #[must_use]
+    pub fn seen_late(&self, delay: Duration) -> Self {
+        Self { delay, ..self.clone() }
     }
 
     /// Creates or replaces a table in database `db`; columns are names with types.
@@ -154,6 +162,7 @@ impl Warehouse for FakeWarehouse {
         block: EncodedBlock<'_>,
         token: Option<&InsertToken>,
     ) -> Result<(), InsertError> {
+        tokio::time::sleep(self.delay).await;
         self.crash.effect(|| self.apply(&table.name, block, token)).await
     }
 }
