@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use tidegate_native::Type;
 use tidegate_schema::{JsonSchema, ObjectRules, Rules, RulesId};
 
-use crate::node::{Absent, Field, Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
+use crate::node::{Absent, ChoicePlan, Field, Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
 use crate::open::rank;
 use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
@@ -106,11 +106,13 @@ const fn node(shape: Shape) -> Node {
     Node {
         rules: None,
         check_first: None,
+        choice: None,
         shape,
         object: None,
         item: None,
         column: None,
         absent: Absent::Ignore,
+        filled_by: None,
     }
 }
 
@@ -148,8 +150,31 @@ impl<'s> Builder<'s> {
         let at = self.push(node(Shape::Skip));
         self.checks.insert(id, at);
         let (object, item) = self.inner_checks(rules);
-        self.nodes[at.0] = Node { rules: Some(Box::new(rules.clone())), object, item, ..node(Shape::Skip) };
+        let choice = self.choice(rules, |builder, id| builder.check(Some(id)));
+        self.nodes[at.0] =
+            Node { rules: Some(Box::new(rules.clone())), choice, object, item, ..node(Shape::Skip) };
         at
+    }
+
+    /// A node for each alternative of a choice.
+    fn choice(
+        &mut self,
+        rules: &Rules,
+        mut build: impl FnMut(&mut Self, RulesId) -> NodeId,
+    ) -> Option<Box<ChoicePlan>> {
+        let choice = rules.choice.as_ref()?;
+        let mut nodes = HashMap::default();
+        for (values, id) in &choice.alternatives {
+            let node = build(self, *id);
+            nodes.extend(values.iter().map(|value| (value.as_str().into(), node)));
+        }
+        Some(Box::new(ChoicePlan { choice: choice.clone(), nodes }))
+    }
+
+    /// The node that checks a value beforehand, where alternatives would each need nodes of their own for
+    /// the same columns: one in the other, those would multiply.
+    fn check_choice(&mut self, id: Option<RulesId>) -> Option<NodeId> {
+        self.rules(id).is_some_and(|rules| rules.choice.is_some()).then(|| self.check(id))
     }
 
     /// How members and items are checked of a value that goes somewhere as a whole, or nowhere.
@@ -220,7 +245,14 @@ impl<'s> Builder<'s> {
                 Branch::Object(tree) => builder.flatten(tree, rules, pointer),
                 Branch::Nested(parts) => builder.nested(parts, rules, pointer),
             });
-        self.push(Node { rules: boxed(rules), object: Some(object), ..node(Shape::Flatten) })
+        let (choice, check_first) = match rules {
+            Some(rules) if pointer.is_empty() => {
+                (self.choice(rules, |builder, id| builder.flatten(tree, Some(id), pointer)), None)
+            }
+            _ => (None, self.check_choice(id)),
+        };
+        let rules = boxed(rules).filter(|_| check_first.is_none());
+        self.push(Node { rules, check_first, choice, object: Some(object), ..node(Shape::Flatten) })
     }
 
     fn leaf(
@@ -228,7 +260,7 @@ impl<'s> Builder<'s> {
         leaf: &Leaf,
         id: Option<RulesId>,
         pointer: &str,
-        wrap: impl FnOnce(Writer) -> Writer,
+        wrap: impl FnOnce(Writer) -> Writer + Copy,
     ) -> NodeId {
         let text = leaf.ty == Type::String || leaf.ty == Type::String.nullable();
         let at = if leaf.json_text && text {
@@ -239,11 +271,16 @@ impl<'s> Builder<'s> {
                 _ => Writer::JsonText,
             };
             let shape = Shape::Column(leaf.place, writer);
-            self.push(Node { rules: boxed(rules), object, item, ..node(shape) })
+            let check_first = self.check_choice(id);
+            let rules = boxed(rules).filter(|_| check_first.is_none());
+            self.push(Node { rules, check_first, object, item, ..node(shape) })
         } else {
             self.value(leaf.place, &leaf.ty, id, (&leaf.reading, pointer))
         };
+        let literal = matches!(leaf.absent, Absent::Literal(_)) && self.rules(id).is_some();
+        let filled_by = literal.then(|| self.leaf(leaf, None, pointer, wrap));
         let node = &mut self.nodes[at.0];
+        node.filled_by = filled_by;
         if let Shape::Column(_, writer) = &mut node.shape {
             if let Writer::Nullable { accepts, .. } = writer {
                 *accepts = leaf.accepts_null;
@@ -279,12 +316,17 @@ impl<'s> Builder<'s> {
             };
             builder.leaf(&leaf, rules, pointer, |writer| Writer::Element(Box::new(writer)))
         });
-        let item = self.push(Node { rules: boxed(item_rules), object: Some(object), ..node(Shape::Flatten) });
+        let check_first = self.check_choice(items);
+        let item_rules = boxed(item_rules).filter(|_| check_first.is_none());
+        let item =
+            self.push(Node { rules: item_rules, check_first, object: Some(object), ..node(Shape::Flatten) });
         let places = parts.iter().map(|(_, leaf)| leaf.place).collect();
         let empty =
             parts.iter().all(|(_, leaf)| matches!(&leaf.absent, Absent::Literal(text) if text == "[]"));
+        let filled_by = (empty && rules.is_some()).then(|| self.nested(parts, None, &pointer));
         self.push(Node {
             rules: boxed(rules),
+            filled_by,
             item: Some(item),
             column: parts.first().map(|(_, leaf)| leaf.column.clone().into()),
             absent: if empty { Absent::Literal("[]".to_owned()) } else { Absent::Refuse },
@@ -311,6 +353,7 @@ impl<'s> Builder<'s> {
         let rules = self.rules(id);
         let mut parts = Parts::default();
         let writer = self.writer(ty, rules, (reading, pointer), &mut parts);
+        parts.check_first |= rules.is_some_and(|rules| rules.choice.is_some());
         let check_first = parts.check_first.then(|| self.check(id));
         self.push(Node {
             rules: boxed(rules).filter(|_| check_first.is_none()),

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::options::Limits;
 use crate::reader::Reader;
 
-/// How deep a text may nest before the search gives up.
-const DEPTH_MAX: usize = 128;
+/// How deep a text may nest before the search gives up. No plan takes deeper ones.
+const DEPTH_MAX: usize = Limits::DEPTH_MAX;
 
 /// The text of the field at `path`, names from the value's root: a string unescaped, a number, `true`
 /// or `false` as it stands. `None` if the value is not JSON up to there, or the field is not there,
@@ -44,6 +45,16 @@ pub(crate) fn find_raw<'a>(value: &'a [u8], pointer: &str) -> Option<&'a str> {
     reader.peek();
     let start = reader.at();
     skip(&mut reader, 0)?;
+    Some(reader.since(start))
+}
+
+/// The JSON text of a member of the object that is next. `None` if it is not there, or what stands
+/// before it is no JSON.
+pub(crate) fn find_member<'a>(reader: &mut Reader<'a>, name: &str) -> Option<&'a str> {
+    descend(reader, name)?;
+    reader.peek();
+    let start = reader.at();
+    skip(reader, 0)?;
     Some(reader.since(start))
 }
 

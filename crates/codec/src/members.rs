@@ -8,7 +8,8 @@ use tidegate_native::{Column, MapColumn};
 use tidegate_schema::{Rules, Types, Violation};
 
 use crate::block::Memory;
-use crate::node::{Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
+use crate::find::find_member;
+use crate::node::{ChoicePlan, Node, NodeId, ObjectPlan, Shape, Unknown, Writer};
 use crate::reader::{RawString, Reader};
 use crate::refusal::{Outcome, Refusal};
 use crate::scalar::{Scalar, Token};
@@ -73,6 +74,28 @@ impl<'p> Walk<'p, '_> {
         }
         self.memory.seen.truncate(seen_first);
         check_distinct(self.memory, names_first)
+    }
+
+    /// Reads the object that is next by the node that its tag names. The tag may be its last member, so it
+    /// is looked for before anything is read.
+    pub(crate) fn choose(&mut self, plan: &'p ChoicePlan, columns: &mut [Column]) -> Outcome {
+        let (start, name) = (self.reader.at(), plan.choice.property.as_str());
+        let found = find_member(&mut self.reader, name);
+        self.reader.rewind(start);
+        let Some(raw) = found else {
+            // Either it is not there, or the search has come upon what is no JSON.
+            self.skip_strictly()?;
+            return Err(Refusal::validate(*plan.choice.missing(), "nothing").within(name));
+        };
+        let mut reader = Reader::new(raw);
+        let listed = match reader.string() {
+            Ok(tag) => plan.nodes.get(tag.text(&mut self.memory.key)),
+            Err(_) => None,
+        };
+        match listed {
+            Some(id) => self.value(*id, columns),
+            None => Err(Refusal::validate(*plan.choice.unlisted(), raw).within(name)),
+        }
     }
 
     /// A member that goes somewhere. Within a collected object its name is on the path.

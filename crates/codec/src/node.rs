@@ -1,7 +1,7 @@
 //! A compiled plan's positions: what is checked there and where the value goes.
 
 use hashbrown::HashMap;
-use tidegate_schema::Rules;
+use tidegate_schema::{Choice, Rules};
 
 use crate::scalar::Scalar;
 
@@ -17,6 +17,8 @@ pub(crate) struct Node {
     /// A node without a column, of which the value is checked before it is read for this one. For
     /// columns whose parts are not the schema's parts.
     pub(crate) check_first: Option<NodeId>,
+    /// The nodes that objects are read by in place of this one.
+    pub(crate) choice: Option<Box<ChoicePlan>>,
     pub(crate) shape: Shape,
     /// How the members of an object are read; `None` to pass over them.
     pub(crate) object: Option<Box<ObjectPlan>>,
@@ -26,6 +28,18 @@ pub(crate) struct Node {
     pub(crate) column: Option<Box<str>>,
     /// What happens if the value is not there.
     pub(crate) absent: Absent,
+    /// The node that reads an absent value's literal: the schema's rules are not for defaults. `None` for
+    /// this node.
+    pub(crate) filled_by: Option<NodeId>,
+}
+
+/// Nodes for objects, by the string of one of their members.
+#[derive(Debug, Clone)]
+pub(crate) struct ChoicePlan {
+    /// The member, in the schema's words.
+    pub(crate) choice: Choice,
+    /// The node of each string.
+    pub(crate) nodes: HashMap<Box<str>, NodeId, foldhash::fast::FixedState>,
 }
 
 /// Where a value goes.

@@ -63,6 +63,11 @@ impl<'p, 'm> Walk<'p, 'm> {
             self.reader.rewind(start);
         }
         let first = self.reader.peek();
+        if let Some(plan) = &node.choice
+            && first == b'{'
+        {
+            return self.choose(plan, columns);
+        }
         let start = self.reader.at();
         if let Shape::Column(place, writer) = &node.shape
             && let Some(result) = self.by_own_type(writer, &mut columns[*place])
@@ -110,7 +115,10 @@ impl<'p, 'm> Walk<'p, 'm> {
         };
         let json = self.reader.since(start);
         for (_, foreign) in rules.foreign.iter().filter(|(for_types, _)| for_types.intersects(types)) {
-            foreign.check(json.as_bytes()).map_err(|violation| Refusal::validate(*violation, json))?;
+            foreign.check(json.as_bytes()).map_err(|violation| {
+                let found = crate::find::find_raw(json.as_bytes(), &violation.path).unwrap_or("nothing");
+                Refusal::validate(*violation, found)
+            })?;
         }
         Ok(())
     }
@@ -302,7 +310,7 @@ impl<'p, 'm> Walk<'p, 'm> {
             }
             (Shape::Column(..) | Shape::Nested(_), Absent::Literal(text)) => {
                 let reader = std::mem::replace(&mut self.reader, Reader::new(text));
-                let filled = self.value(id, columns);
+                let filled = self.value(node.filled_by.unwrap_or(id), columns);
                 self.reader = reader;
                 filled
             }

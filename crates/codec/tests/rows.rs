@@ -311,3 +311,116 @@ fn the_fingerprint_changes_with_table_and_options() {
     assert_ne!(plan(&[("a", "Int64")], &options), plan(&[("a", "Int32")], &options));
     assert_ne!(plan(&[("a", "Int64")], &options), plan(&[("a", "Int64")], &reject));
 }
+
+fn tagged_schema() -> JsonSchema {
+    JsonSchema::parse(
+        r##"{
+            "oneOf": [{"$ref": "#/$defs/opened"}, {"$ref": "#/$defs/closed"}, {"$ref": "#/$defs/moved"}],
+            "$defs": {
+                "opened": {
+                    "type": "object", "required": ["action", "n"],
+                    "properties": {"action": {"const": "opened"}, "n": {"type": "integer", "maximum": 9}}
+                },
+                "closed": {
+                    "type": "object", "required": ["action"], "additionalProperties": false,
+                    "properties": {"action": {"enum": ["closed", "shut"]}, "n": {"type": "string"}}
+                },
+                "moved": {
+                    "type": "object", "allOf": [{
+                        "required": ["action", "to"],
+                        "properties": {"action": {"enum": ["moved"], "type": "string"}}
+                    }],
+                    "properties": {"to": {"type": "object", "oneOf": [
+                        {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "a"}, "x": {"type": "null"}}},
+                        {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "b"}, "x": {"type": "integer"}}}
+                    ]}}
+                }
+            }
+        }"##,
+    )
+    .unwrap()
+}
+
+#[test]
+fn of_tagged_alternatives_the_tag_decides_wherever_it_stands() {
+    let schema = tagged_schema();
+    let columns = [
+        ("action", "String"),
+        ("n", "Nullable(String)"),
+        ("to__kind", "Nullable(String)"),
+        ("to__x", "Nullable(Int64)"),
+    ];
+    let plan = Plan::compile(&table(&columns), Some(&schema), &PlanOptions::default()).unwrap();
+    let check = |json: &str, expected: Option<(&str, &str)>| {
+        let appended = append(&plan, &mut plan.block(), json.as_bytes());
+        let theirs = schema.passes(&serde_json::from_str(json).unwrap());
+        assert_eq!(theirs, expected.is_none(), "the case itself: {json}");
+        let reason = appended.as_ref().err().map(|reject| reject.reason());
+        assert_eq!(reason.map(|r| (r.path.as_str(), r.expected.as_str())), expected, "{json}");
+    };
+    check(r#"{"n":"x","action":"closed"}"#, None);
+    check(r#" { "n" : "x", "action" : "sh\u0075t" } "#, None);
+    check(r#"{"action":"moved","to":{"x":null,"kind":"a"}}"#, None);
+    check(r#"{"to":{"x":1,"kind":"b"},"action":"moved"}"#, None);
+    check(r#"{"n":"x","action":"opened"}"#, Some(("/n", "integer")));
+    check(r#"{"n":10,"action":"opened"}"#, Some(("/n", "at most `9`")));
+    check(r#"{"action":"opened"}"#, Some(("/n", "a field `n`")));
+    check(r#"{"action":"closed","m":1}"#, Some(("/m", "no field of this name")));
+    check(r#"{"n":"x"}"#, Some(("/action", "a field `action`")));
+    let listed = "one of `opened`, `closed`, `shut`, `moved`";
+    check(r#"{"action":"other"}"#, Some(("/action", listed)));
+    check(r#"{"action":["closed"]}"#, Some(("/action", listed)));
+    check(r#"{"action":"moved","to":{"kind":"b","x":null}}"#, Some(("/to/x", "integer")));
+    check(r#"{"action":"moved","to":{"x":null}}"#, Some(("/to/kind", "a field `kind`")));
+    check("7", Some(("", "object")));
+}
+
+#[test]
+fn broken_text_before_the_tag_is_no_json_and_a_tag_that_repeats_is_a_duplicate() {
+    let schema = tagged_schema();
+    let plan = Plan::compile(
+        &table(&[("action", "String"), ("n", "Nullable(String)")]),
+        Some(&schema),
+        &PlanOptions::default(),
+    )
+    .unwrap();
+    let code = |json: &str| append(&plan, &mut plan.block(), json.as_bytes()).unwrap_err().reason().code;
+    assert_eq!(code(r#"{"n":tru,"action":"closed"}"#), ReasonCode::NotJson);
+    assert_eq!(code(r#"{"n":1,"#), ReasonCode::NotJson);
+    assert_eq!(code(r#"{"action":"closed","action":"opened"}"#), ReasonCode::DuplicateField);
+}
+
+#[test]
+fn of_alternatives_without_a_tag_the_one_that_came_closest_is_told() {
+    let schema = JsonSchema::parse(
+        r#"{"properties": {"v": {"anyOf": [
+            {"type": "string"},
+            {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}, "b": {"maximum": 5}}},
+            {"type": "object", "required": ["c", "d"]}
+        ]}}}"#,
+    )
+    .unwrap();
+    let mut options = PlanOptions::default();
+    options.columns.insert("v".to_owned(), ColumnOptions { json_text: true, ..ColumnOptions::default() });
+    let plan = Plan::compile(&table(&[("v", "String")]), Some(&schema), &options).unwrap();
+    let place = |json: &str| {
+        let reject = append(&plan, &mut plan.block(), json.as_bytes()).unwrap_err();
+        (reject.reason().path.clone(), reject.reason().found.clone())
+    };
+    assert_eq!(place(r#"{"v":{"a":1,"b":7}}"#), ("/v/b".to_owned(), "7".to_owned()));
+    assert_eq!(place(r#"{"v":{"b":1}}"#), ("/v/a".to_owned(), "nothing".to_owned()));
+    assert_eq!(place(r#"{"v":[]}"#), ("/v".to_owned(), "[]".to_owned()));
+}
+
+#[test]
+fn the_schema_s_rules_are_not_for_a_column_s_default() {
+    let schema = JsonSchema::parse(r#"{"properties":{"list":{"type":"array","minItems":1}}}"#).unwrap();
+    let plan =
+        Plan::compile(&table(&[("list", "Array(Int64) DEFAULT []")]), Some(&schema), &PlanOptions::default())
+            .unwrap();
+    let mut block = plan.block();
+    append(&plan, &mut block, b"{}").unwrap();
+    let reject = append(&plan, &mut block, br#"{"list":[]}"#).unwrap_err();
+    assert_eq!(reject.reason().path, "/list");
+    assert_eq!(block.rows(), 1);
+}

@@ -1,11 +1,14 @@
 //! A schema document, and the schema at one place of it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use jsonschema::{Draft, Registry};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::foreign::Foreign;
-use crate::graph::{GraphBuilder, NodeId, ROOT_URI, refer_to};
+use crate::graph::{GraphBuilder, NodeId, Pointers, ROOT_URI, locate, refer_to};
 use crate::merge::Merger;
 use crate::outline::{Outline, outline};
 use crate::rules::{Rules, RulesId, Violation};
@@ -67,10 +70,91 @@ impl SchemaError {
     }
 }
 
+/// A schema document, read and checked once; any number of schemas come out of it. Cheap to clone.
+#[derive(Clone)]
+pub struct SchemaDocument {
+    text: Arc<str>,
+    value: Arc<Value>,
+    draft: Draft,
+    registry: Arc<Registry<'static>>,
+    /// Where each subschema stands, by its address in `value`.
+    pointers: Arc<Pointers>,
+    /// Whether it has a `$dynamicRef`.
+    dynamic: bool,
+}
+
+impl fmt::Debug for SchemaDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemaDocument").field("bytes", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+impl SchemaDocument {
+    /// Reads a document. Its `$schema` decides the draft, 2020-12 without it. Nothing is fetched.
+    ///
+    /// # Errors
+    /// If the text is not a schema of these drafts.
+    pub fn parse(text: &str) -> Result<Self, SchemaError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotJson {
+            message: error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let draft = draft(&value)?;
+        check_against_draft(&value, draft)?;
+        let value = Arc::new(value);
+        let registry = Registry::new()
+            .draft(draft)
+            .add(ROOT_URI, Arc::clone(&value))
+            .and_then(jsonschema::RegistryBuilder::prepare)
+            .map_err(|error| SchemaError::unresolved(&error))?;
+        let pointers = Arc::new(locate(&value));
+        let dynamic = mentions(&value, "$dynamicRef");
+        Ok(Self { text: text.into(), value, draft, registry: Arc::new(registry), pointers, dynamic })
+    }
+
+    /// The schema at a JSON Pointer (RFC 6901, or the fragment of a URL with `#` before it).
+    /// References are resolved within the document.
+    ///
+    /// # Errors
+    /// If a reference or the pointer leads nowhere, or what it leads to is no schema.
+    pub fn schema_at(&self, pointer: &str, formats: FormatMode) -> Result<JsonSchema, SchemaError> {
+        let pointer = pointer.strip_prefix('#').unwrap_or(pointer);
+        let schema = self
+            .value
+            .pointer(pointer)
+            .ok_or_else(|| SchemaError::NoSuchPointer { pointer: pointer.to_owned() })?;
+        let uri = jsonschema::uri::from_str(ROOT_URI).expect("the constant is a URI");
+        let resolver = self.registry.resolver(uri);
+        let resolved = resolver
+            .lookup(refer_to(pointer)["$ref"].as_str().expect("built as a string"))
+            .map_err(|error| SchemaError::unresolved(&error))?;
+        let mut graph = GraphBuilder::new(&self.registry, &self.pointers, self.draft, formats);
+        let node = graph.add(schema, resolved.resolver())?;
+        if self.dynamic {
+            // What it leads to depends on the way that a validation took.
+            graph.nodes[node.0].whole = Some(refer_to(pointer));
+        }
+        let general = graph.compile(&refer_to(pointer))?;
+        let mut merger = Merger::new(&graph);
+        let root = merger.root(node)?;
+        let rules = std::mem::take(&mut merger.rules);
+        let outline = outline(&graph.nodes, NodeId(node.0));
+        let compiled = Compiled { pointer: pointer.to_owned(), formats, root, rules, outline, general };
+        Ok(JsonSchema { text: Arc::clone(&self.text), compiled: Arc::new(compiled) })
+    }
+}
+
 /// A JSON Schema of draft 7 or 2020-12, resolved: rules that a decoder fuses, and the general validator.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JsonSchema {
-    text: String,
+    text: Arc<str>,
+    compiled: Arc<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
     pointer: String,
     formats: FormatMode,
     root: RulesId,
@@ -88,60 +172,19 @@ impl JsonSchema {
         Self::parse_at(text, "", FormatMode::default())
     }
 
-    /// Reads the schema at a JSON Pointer (RFC 6901, or the fragment of a URL with `#` before it) of a
-    /// document. `$schema` of the document decides the draft, 2020-12 without it. References are
-    /// resolved within the document; nothing is fetched.
+    /// Reads the schema at one place of a document. For several places of one document, see
+    /// [`SchemaDocument`].
     ///
     /// # Errors
-    /// If the text is not a schema of these drafts, or a reference or the pointer leads nowhere.
+    /// As of [`SchemaDocument::parse`] and [`SchemaDocument::schema_at`].
     pub fn parse_at(text: &str, pointer: &str, formats: FormatMode) -> Result<Self, SchemaError> {
-        let document: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotJson {
-            message: error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
-            line: error.line(),
-            column: error.column(),
-        })?;
-        let draft = draft(&document)?;
-        check_against_draft(&document, draft)?;
-        let pointer = pointer.strip_prefix('#').unwrap_or(pointer);
-        let schema = document
-            .pointer(pointer)
-            .ok_or_else(|| SchemaError::NoSuchPointer { pointer: pointer.to_owned() })?;
-        let registry = Registry::new()
-            .draft(draft)
-            .add(ROOT_URI, draft.create_resource_ref(&document))
-            .and_then(jsonschema::RegistryBuilder::prepare)
-            .map_err(|error| SchemaError::unresolved(&error))?;
-        let uri = jsonschema::uri::from_str(ROOT_URI).expect("the constant is a URI");
-        let resolver = registry.resolver(uri);
-        let resolved = resolver
-            .lookup(refer_to(pointer)["$ref"].as_str().expect("built as a string"))
-            .map_err(|error| SchemaError::unresolved(&error))?;
-        let mut graph = GraphBuilder::new(&registry, &document, draft, formats);
-        let node = graph.add(schema, resolved.resolver())?;
-        if mentions(&document, "$dynamicRef") {
-            // What it leads to depends on the way that a validation took.
-            graph.nodes[node.0].whole = Some(refer_to(pointer));
-        }
-        let general = graph.compile(&refer_to(pointer))?;
-        let mut merger = Merger::new(&graph);
-        let root = merger.root(node)?;
-        let rules = std::mem::take(&mut merger.rules);
-        let outline = outline(&graph.nodes, NodeId(node.0));
-        Ok(Self {
-            text: text.to_owned(),
-            pointer: pointer.to_owned(),
-            formats,
-            root,
-            rules,
-            outline,
-            general,
-        })
+        SchemaDocument::parse(text)?.schema_at(pointer, formats)
     }
 
     /// The rules of the whole value.
     #[must_use]
-    pub const fn root(&self) -> RulesId {
-        self.root
+    pub fn root(&self) -> RulesId {
+        self.compiled.root
     }
 
     /// The rules of a position of this schema.
@@ -150,19 +193,19 @@ impl JsonSchema {
     /// If `id` is of another schema, which is a bug.
     #[must_use]
     pub fn rules(&self, id: RulesId) -> &Rules {
-        &self.rules[id.0]
+        &self.compiled.rules[id.0]
     }
 
     /// What a table for this schema needs to know.
     #[must_use]
-    pub const fn outline(&self) -> &Outline {
-        &self.outline
+    pub fn outline(&self) -> &Outline {
+        &self.compiled.outline
     }
 
     /// What decides the meaning of the schema, for fingerprints: its text, place and format mode.
     #[must_use]
     pub fn identity(&self) -> (&str, &str, FormatMode) {
-        (&self.text, &self.pointer, self.formats)
+        (&self.text, &self.compiled.pointer, self.compiled.formats)
     }
 
     /// The general validator's opinion on a JSON text: at most `most` violations, none if the text
@@ -170,13 +213,13 @@ impl JsonSchema {
     #[must_use]
     pub fn violations(&self, json: &[u8], most: usize) -> Vec<Violation> {
         serde_json::from_slice(json)
-            .map_or_else(|_| Vec::new(), |value| self.general.violations(&value, most))
+            .map_or_else(|_| Vec::new(), |value| self.compiled.general.violations(&value, most))
     }
 
     /// Whether the general validator accepts a value.
     #[must_use]
     pub fn passes(&self, value: &Value) -> bool {
-        self.general.passes(value)
+        self.compiled.general.passes(value)
     }
 }
 

@@ -82,11 +82,13 @@ pub(crate) struct GraphBuilder<'r> {
     registry: &'r Registry<'r>,
     draft: Draft,
     formats: FormatMode,
-    /// Where each subschema of the document stands, by its address.
-    pointers: HashMap<usize, String>,
+    pointers: &'r Pointers,
     known: HashMap<usize, NodeId>,
     pub(crate) nodes: Vec<Node>,
 }
+
+/// Where each value of a document stands, by its address.
+pub(crate) type Pointers = HashMap<usize, String>;
 
 fn address(value: &Value) -> usize {
     std::ptr::from_ref(value).addr()
@@ -95,12 +97,10 @@ fn address(value: &Value) -> usize {
 impl<'r> GraphBuilder<'r> {
     pub(crate) fn new(
         registry: &'r Registry<'r>,
-        document: &Value,
+        pointers: &'r Pointers,
         draft: Draft,
         formats: FormatMode,
     ) -> Self {
-        let mut pointers = HashMap::new();
-        locate(document, String::new(), &mut pointers);
         Self { registry, draft, formats, pointers, known: HashMap::new(), nodes: Vec::new() }
     }
 
@@ -375,16 +375,23 @@ fn subschemas(list: Option<&Value>) -> impl Iterator<Item = &Value> {
     list.and_then(Value::as_array).into_iter().flatten()
 }
 
-fn locate(value: &Value, pointer: String, pointers: &mut HashMap<usize, String>) {
+/// Where each value of a document stands.
+pub(crate) fn locate(document: &Value) -> Pointers {
+    let mut pointers = Pointers::new();
+    locate_within(document, String::new(), &mut pointers);
+    pointers
+}
+
+fn locate_within(value: &Value, pointer: String, pointers: &mut Pointers) {
     match value {
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                locate(item, format!("{pointer}/{index}"), pointers);
+                locate_within(item, format!("{pointer}/{index}"), pointers);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                locate(member, format!("{pointer}/{}", escape(name)), pointers);
+                locate_within(member, format!("{pointer}/{}", escape(name)), pointers);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -392,7 +399,8 @@ fn locate(value: &Value, pointer: String, pointers: &mut HashMap<usize, String>)
     pointers.insert(address(value), pointer);
 }
 
-fn escape(name: &str) -> String {
+/// A name as a segment of a JSON Pointer.
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

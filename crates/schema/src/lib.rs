@@ -4,6 +4,7 @@
 //! say stands in them as [`Foreign`], a subschema for the general validator. [`table_for`] says which
 //! ClickHouse table the schema's values fit into. Nothing here touches a file or the network.
 
+mod choice;
 mod decimal;
 mod document;
 mod foreign;
@@ -14,8 +15,9 @@ mod outline;
 mod rules;
 mod table;
 
+pub use choice::Choice;
 pub use decimal::Decimal;
-pub use document::{FormatMode, JsonSchema, SchemaError};
+pub use document::{FormatMode, JsonSchema, SchemaDocument, SchemaError};
 pub use foreign::Foreign;
 pub use format::Format;
 pub use outline::{Outline, OutlineMember};

@@ -2,22 +2,33 @@
 //!
 //! A set of (node, types) pairs says that a value of one of these types must pass that node. `$ref` and
 //! `allOf` put more pairs into the set; alternatives whose types are distinct put each alternative in
-//! for its own types. Sets are finite in number, so cycles end.
+//! for its own types. Alternatives that a tag tells apart become a [`Choice`]: the same set once for each
+//! alternative, with the decision for it beside the set. Sets are finite in number, so cycles end.
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::choice::{Choice, Tag, tag};
 use crate::document::SchemaError;
 use crate::graph::{GraphBuilder, Node, NodeId, tighter};
 use crate::rules::{ArrayRules, NumberRules, ObjectRules, Property, Rules, RulesId, StringRules, Types};
 
 type NodeSet = BTreeMap<NodeId, Types>;
 
+/// One of the groups of alternatives of a node.
+type Group = (NodeId, usize);
+
+/// Which alternative of a group is the one, by the value's tag.
+type Decisions = BTreeMap<Group, NodeId>;
+
+/// From here on further choices are left to the general validator: independent choices multiply.
+const RULES_MAX: usize = 20_000;
+
 /// Builds rules out of a graph.
 pub(crate) struct Merger<'g, 'r> {
     graph: &'g GraphBuilder<'r>,
-    known: HashMap<Vec<(NodeId, Types)>, RulesId>,
+    known: HashMap<(NodeSet, Decisions), RulesId>,
     pub(crate) rules: Vec<Rules>,
-    waiting: Vec<(RulesId, NodeSet)>,
+    waiting: Vec<(RulesId, NodeSet, Decisions)>,
 }
 
 /// What a set says once its edges are followed.
@@ -25,6 +36,7 @@ struct Conjunction {
     types: Types,
     nodes: NodeSet,
     foreign: Vec<(Types, serde_json::Value)>,
+    undecided: Option<(Group, Tag)>,
 }
 
 impl<'g, 'r> Merger<'g, 'r> {
@@ -34,27 +46,27 @@ impl<'g, 'r> Merger<'g, 'r> {
 
     /// The rules of one node, with everything that they lead to.
     pub(crate) fn root(&mut self, node: NodeId) -> Result<RulesId, SchemaError> {
-        let root = self.position(NodeSet::from([(node, Types::ALL)]));
-        while let Some((id, set)) = self.waiting.pop() {
-            self.rules[id.0] = self.merge(&set)?;
+        let root = self.position(NodeSet::from([(node, Types::ALL)]), Decisions::new());
+        while let Some((id, set, decided)) = self.waiting.pop() {
+            self.rules[id.0] = self.merge(set, &decided)?;
         }
         Ok(root)
     }
 
-    fn position(&mut self, set: NodeSet) -> RulesId {
-        let key: Vec<_> = set.iter().map(|(id, types)| (*id, *types)).collect();
+    fn position(&mut self, set: NodeSet, decided: Decisions) -> RulesId {
+        let key = (set, decided);
         if let Some(id) = self.known.get(&key) {
             return *id;
         }
         let id = RulesId(self.rules.len());
         self.rules.push(Rules::ANY);
+        self.waiting.push((id, key.0.clone(), key.1.clone()));
         self.known.insert(key, id);
-        self.waiting.push((id, set));
         id
     }
 
-    fn merge(&mut self, set: &NodeSet) -> Result<Rules, SchemaError> {
-        let conjunction = self.follow(set);
+    fn merge(&mut self, set: NodeSet, decided: &Decisions) -> Result<Rules, SchemaError> {
+        let conjunction = self.follow(&set, decided);
         let graph = self.graph;
         let nodes: Vec<(&Node, Types)> =
             conjunction.nodes.iter().map(|(id, types)| (&graph.nodes[id.0], *types)).collect();
@@ -79,11 +91,26 @@ impl<'g, 'r> Merger<'g, 'r> {
             arrays: self.arrays(&of(Types::ARRAY).collect::<Vec<_>>()),
             objects: self.objects(&of(Types::OBJECT).collect::<Vec<_>>()),
             foreign,
+            choice: conjunction.undecided.map(|undecided| self.choice(&set, decided, undecided)),
         })
     }
 
-    fn follow(&self, set: &NodeSet) -> Conjunction {
-        let mut result = Conjunction { types: Types::ALL, nodes: NodeSet::new(), foreign: Vec::new() };
+    /// The rules of the same set for each way to decide.
+    fn choice(&mut self, set: &NodeSet, decided: &Decisions, (group, tag): (Group, Tag)) -> Choice {
+        let graph = self.graph;
+        let ids = &graph.nodes[group.0.0].alternatives[group.1].0;
+        let tagged = ids.iter().zip(tag.values).filter(|(_, values)| !values.is_empty());
+        let alternatives = tagged.map(|(id, values)| {
+            let mut decided = decided.clone();
+            decided.insert(group, *id);
+            (values, self.position(set.clone(), decided))
+        });
+        Choice { alternatives: alternatives.collect(), property: tag.property }
+    }
+
+    fn follow(&self, set: &NodeSet, decided: &Decisions) -> Conjunction {
+        let mut result =
+            Conjunction { types: Types::ALL, nodes: NodeSet::new(), foreign: Vec::new(), undecided: None };
         let mut waiting: Vec<(NodeId, Types)> = set.iter().map(|(id, types)| (*id, *types)).collect();
         while let Some((id, types)) = waiting.pop() {
             let before = result.nodes.get(&id).copied().unwrap_or(Types::NONE);
@@ -101,34 +128,37 @@ impl<'g, 'r> Merger<'g, 'r> {
             }
             waiting.extend(node.all_of.iter().map(|target| (*target, types)));
             result.foreign.extend(node.apart.iter().map(|schema| (types, schema.clone())));
-            for (ids, schema) in &node.alternatives {
-                match self.distinct(ids) {
-                    Some(kinds) => {
-                        let all = kinds.iter().fold(Types::NONE, |all, kind| all | *kind);
-                        result.types = result.types & (all | !types);
-                        waiting.extend(
-                            ids.iter().zip(kinds).map(|(id, kind)| (*id, types & kind.with_whole_numbers())),
-                        );
-                    }
-                    None => result.foreign.push((types, schema.clone())),
+            for (at, (ids, schema)) in node.alternatives.iter().enumerate() {
+                let kinds: Vec<Types> = ids.iter().map(|id| self.types(*id, &mut Vec::new())).collect();
+                let chosen = decided.get(&(id, at));
+                let room = chosen.is_some() || self.rules.len() < RULES_MAX;
+                let tag = match distinct(&kinds) {
+                    true => None,
+                    false => match tag(&self.graph.nodes, ids, &kinds).filter(|_| room) {
+                        Some(tag) => Some(tag),
+                        None => {
+                            result.foreign.push((types, schema.clone()));
+                            continue;
+                        }
+                    },
+                };
+                let all = kinds.iter().fold(Types::NONE, |all, kind| all | *kind);
+                result.types = result.types & (all | !types);
+                let apart = ids
+                    .iter()
+                    .zip(kinds)
+                    .filter(|(id, kind)| tag.is_none() || *kind != Types::OBJECT || chosen == Some(*id));
+                waiting.extend(apart.map(|(id, kind)| (*id, types & kind.with_whole_numbers())));
+                if let Some(tag) = tag
+                    && chosen.is_none()
+                    && types.contains(Types::OBJECT)
+                    && result.undecided.is_none()
+                {
+                    result.undecided = Some(((id, at), tag));
                 }
             }
         }
         result
-    }
-
-    /// The types of each alternative, if no two alternatives share one.
-    fn distinct(&self, ids: &[NodeId]) -> Option<Vec<Types>> {
-        let kinds: Vec<Types> = ids.iter().map(|id| self.types(*id, &mut Vec::new())).collect();
-        let mut seen = Types::NONE;
-        for kind in &kinds {
-            let kind = kind.with_whole_numbers();
-            if seen.intersects(kind) {
-                return None;
-            }
-            seen = seen | kind;
-        }
-        Some(kinds)
     }
 
     /// The types that a node may pass, at most.
@@ -162,7 +192,7 @@ impl<'g, 'r> Merger<'g, 'r> {
             }
         }
         let mut rules = rules?;
-        rules.items = (!items.is_empty()).then(|| self.position(items));
+        rules.items = (!items.is_empty()).then(|| self.position(items, Decisions::new()));
         Some(rules)
     }
 
@@ -206,12 +236,23 @@ impl<'g, 'r> Merger<'g, 'r> {
             .map(|(name, set, required)| Property {
                 name,
                 required,
-                rules: (!set.is_empty()).then(|| self.position(set)),
+                rules: (!set.is_empty()).then(|| self.position(set, Decisions::new())),
             })
             .collect();
-        rules.additional = (!additional.is_empty()).then(|| self.position(additional));
+        rules.additional = (!additional.is_empty()).then(|| self.position(additional, Decisions::new()));
         Some(rules)
     }
+}
+
+/// Whether no two of them share a type.
+fn distinct(kinds: &[Types]) -> bool {
+    let mut seen = Types::NONE;
+    kinds.iter().all(|kind| {
+        let kind = kind.with_whole_numbers();
+        let shared = seen.intersects(kind);
+        seen = seen | kind;
+        !shared
+    })
 }
 
 fn fewer(a: Option<u64>, b: Option<u64>) -> Option<u64> {

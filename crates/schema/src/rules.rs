@@ -6,6 +6,7 @@ use std::ops::{BitAnd, BitOr};
 
 use regex::Regex;
 
+use crate::choice::Choice;
 use crate::decimal::Decimal;
 use crate::foreign::Foreign;
 use crate::format::Format;
@@ -166,6 +167,8 @@ pub struct Rules {
     pub objects: Option<ObjectRules>,
     /// What only the general validator can decide, with the types that it speaks about.
     pub foreign: Vec<(Types, Foreign)>,
+    /// Rules that objects have in place of these, by the string of one of their members.
+    pub choice: Option<Choice>,
 }
 
 impl Rules {
@@ -177,6 +180,7 @@ impl Rules {
         arrays: None,
         objects: None,
         foreign: Vec::new(),
+        choice: None,
     };
 
     /// Whether every value passes.
@@ -189,6 +193,7 @@ impl Rules {
             && self.arrays.is_none()
             && self.objects.is_none()
             && self.foreign.is_empty()
+            && self.choice.is_none()
     }
 }
 
@@ -409,7 +414,7 @@ fn check_count(
 }
 
 /// `one of` and the first eight of a list, values in backticks.
-fn list<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(crate) fn list<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN_MAX: usize = 8;
     let more = values.len().saturating_sub(SHOWN_MAX);
     let mut text = String::from(if values.len() == 1 { "" } else { "one of " });
