@@ -13,7 +13,7 @@ use tidegate_config::{self as config, HaltWhen};
 use tidegate_core::DeadLetterContext;
 use tidegate_kafka::{Credentials, KafkaOptions, Sasl, Secret, Tls, Verification};
 use tidegate_pipeline::{ConnectorSettings, EventSchemas, FlushPolicy, HaltPolicy, TableCreation};
-use tidegate_schema::{ColumnDefinition, FormatMode, JsonSchema, SchemaError, table_for};
+use tidegate_schema::{ColumnDefinition, FormatMode, JsonSchema, SchemaDocument, SchemaError, table_for};
 
 /// How many insert tokens a table that we create remembers. Larger than any number of batches that can be
 /// in doubt at once.
@@ -138,14 +138,16 @@ pub fn schemas(
 /// A schema file, with the schemas that were looked up in it.
 struct SchemaFile {
     source: config::SchemaSource,
-    text: String,
+    document: SchemaDocument,
     found: Mutex<HashMap<String, Option<Arc<JsonSchema>>>>,
 }
 
 impl SchemaFile {
     fn read(source: &config::SchemaSource) -> anyhow::Result<Self> {
         let text = read_text(&source.file)?;
-        Ok(Self { source: source.clone(), text, found: Mutex::default() })
+        let document = SchemaDocument::parse(&text)
+            .with_context(|| format!("read schema file `{}`", source.file.display()))?;
+        Ok(Self { source: source.clone(), document, found: Mutex::default() })
     }
 
     /// The schema of an event. The pipeline keeps what it gets, and bounds how many names it asks for.
@@ -167,7 +169,7 @@ impl SchemaFile {
             config::Formats::Annotate => FormatMode::Annotate,
         };
         self.source.pointers_for(event).find_map(|pointer| {
-            match JsonSchema::parse_at(&self.text, &pointer, formats) {
+            match self.document.schema_at(&pointer, formats) {
                 Ok(schema) => Some(schema),
                 Err(SchemaError::NoSuchPointer { .. }) => None,
                 Err(error) => {
