@@ -33,8 +33,9 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 	@source scripts/environment && scripts/cargo-tool cargo-machete 0.9.2 && $(CARGO) machete
 
 .PHONY: bench
-bench: setup ## measure decoding and encoding
+bench: setup ## measure decoding and encoding, then the whole path beside its limits
 	@source scripts/environment && $(CARGO) bench --locked --package tidegate-codec --bench decode
+	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
 
 .PHONY: clean
 clean: ## remove what was built; the fetched engine stays

@@ -1,0 +1,76 @@
+//! What the whole path costs a record, from the embedded broker through librdkafka and the pipeline into
+//! the embedded ClickHouse, beside two limits measured in the same minutes: reading the topic with a
+//! bare consumer, and inserting prepared blocks of the same size and number. `make bench` runs it.
+
+#![expect(
+    unreachable_pub,
+    reason = "a program has no public interface; `pub` tells a module's surface from its insides"
+)]
+
+mod cost;
+mod events;
+mod runs;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cost::Cost;
+use crate::world::{Load, World};
+
+/// Bytes of an event, records of a partition, records of a batch.
+const SIZES: [(usize, usize, usize); 3] =
+    [(150, 300_000, 50_000), (754, 100_000, 25_000), (1600, 50_000, 12_500)];
+/// Of so many rounds the median is shown.
+const N_ROUNDS: usize = 3;
+
+fn main() -> ExitCode {
+    // The embedded ClickHouse is this program too.
+    tidegate_engine::run_child_if_asked();
+    let runtime = tokio::runtime::Runtime::new();
+    let measured = runtime.map_err(anyhow::Error::new).and_then(|runtime| runtime.block_on(measure()));
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure() -> anyhow::Result<()> {
+    let only: Option<usize> = std::env::args().nth(1).and_then(|size| size.parse().ok());
+    let world = World::start().await?;
+    println!("bytes  run            rows/s     MB/s   CPU s a million rows: here  clickhouse");
+    for (size, partition_rows, batch_rows) in SIZES {
+        if only.is_some_and(|only| only != size) {
+            continue;
+        }
+        let load = world.fill(size, partition_rows, batch_rows).await?;
+        let (mut consume, mut insert, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..N_ROUNDS {
+            consume.push(tokio::task::block_in_place(|| runs::consume(&world, &load))?);
+            insert.push(runs::insert(&world, &load).await?);
+            whole.push(runs::whole_path(&world, &load, round).await?);
+        }
+        let limits = [show(&load, "read alone", consume), show(&load, "insert alone", insert)];
+        let whole = show(&load, "whole path", whole);
+        let limit = limits[0].min(limits[1]);
+        println!("{:>5}  whole path / lower limit: {:.2}\n", load.bytes / load.rows(), whole / limit);
+    }
+    world.stop().await
+}
+
+/// Prints the median of a run's rounds, and gives its rows a second.
+fn show(load: &Load, run: &str, mut costs: Vec<Cost>) -> f64 {
+    costs.sort_by_key(|cost| cost.wall);
+    let cost = costs[costs.len() / 2];
+    let rows = load.rows() as f64;
+    let per_second = rows / cost.wall.as_secs_f64();
+    let megabytes = load.bytes as f64 / rows * per_second / 1e6;
+    let a_million = |cpu: Duration| cpu.as_secs_f64() / rows * 1e6;
+    let (here, engine) = (a_million(cost.ours), a_million(cost.engine));
+    let size = load.bytes / load.rows();
+    println!("{size:>5}  {run:<12} {per_second:>8.0} {megabytes:>8.1}   {here:>26.2}  {engine:>10.2}");
+    per_second
+}

@@ -1,0 +1,199 @@
+//! The embedded Kafka and ClickHouse, a topic filled once, and the blocks that its records become.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tempfile::TempDir;
+use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
+use tidegate_codec::{Plan, PlanOptions};
+use tidegate_core::{Records, TopicPartition};
+use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
+use tidegate_kafka::{KafkaAdmin, KafkaOptions, TopicSpec};
+use tidegate_native::Table;
+use tidegate_schema::JsonSchema;
+
+use crate::events::Events;
+
+/// The database of all tables.
+pub const DATABASE: &str = "bench";
+/// Partitions of each topic.
+pub const N_PARTITIONS: usize = 3;
+
+/// The running engines.
+pub struct World {
+    broker: Broker,
+    engine: Engine,
+    /// The process of the embedded ClickHouse.
+    pub engine_id: u32,
+    /// ClickHouse.
+    pub clickhouse: Arc<Client>,
+    // Removed last.
+    _folder: TempDir,
+}
+
+/// One size's records: how many a partition has, and in how many batches they arrive.
+#[derive(Clone)]
+pub struct Load {
+    /// The topic.
+    pub topic: String,
+    /// The events.
+    pub events: Events,
+    /// The events' schema.
+    pub schema: Arc<JsonSchema>,
+    /// Records of one partition; a multiple of `batch_rows`.
+    pub partition_rows: usize,
+    /// Records of one batch.
+    pub batch_rows: usize,
+    /// The JSON of all records, in bytes.
+    pub bytes: usize,
+    /// Prepared blocks by partition.
+    pub blocks: Vec<Vec<Prepared>>,
+}
+
+/// One block, encoded.
+#[derive(Clone)]
+pub struct Prepared {
+    /// The block's bytes.
+    pub native: Vec<u8>,
+    /// Its columns.
+    pub columns: Vec<String>,
+}
+
+impl Load {
+    /// Records of all partitions.
+    pub fn rows(&self) -> usize {
+        self.partition_rows * N_PARTITIONS
+    }
+}
+
+impl World {
+    /// Starts both engines.
+    pub async fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("create a folder for the engines")?;
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let broker = Broker::start(BrokerOptions::new(folder.path().join("kafka"), listen));
+        let broker = broker.await.context("start the embedded broker")?;
+        let library = EngineLibrary::find(None).context("find the embedded clickhouse")?;
+        let engine = Engine::start(EngineOptions::new(folder.path().join("clickhouse"), library));
+        let engine = engine.await.context("start the embedded clickhouse")?;
+        let engine_id = engine.child_id().context("the engine has a process")?;
+        let url = Url::parse(&format!("http://{}", engine.http()))?;
+        let credentials = engine.credentials();
+        let options = ClientOptions::new(url, credentials.user.clone(), Secret::new(credentials.password()));
+        let clickhouse = Arc::new(Client::new(options)?);
+        execute(&clickhouse, &format!("CREATE DATABASE {DATABASE}")).await?;
+        Ok(Self { broker, engine, engine_id, clickhouse, _folder: folder })
+    }
+
+    /// Stops both.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let stopped = self.engine.stop(Duration::from_secs(10)).await;
+        self.broker.stop().await;
+        stopped.context("stop the embedded clickhouse")
+    }
+
+    /// How to reach the broker.
+    pub fn kafka(&self) -> KafkaOptions {
+        KafkaOptions::new([self.broker.address().to_string()])
+    }
+
+    /// Settings of a bare Kafka client.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", self.broker.address().to_string());
+        client
+    }
+
+    /// An empty table for these events.
+    pub async fn create_table(&self, load: &Load, table: &str) -> anyhow::Result<Table> {
+        execute(&self.clickhouse, &load.events.create_table(&format!("{DATABASE}.{table}"))).await?;
+        let described = self.clickhouse.describe(DATABASE, table).await;
+        described.map_err(|fault| anyhow!("{fault}"))
+    }
+
+    /// Removes a table with its parts, so that its merges cost the next run nothing.
+    pub async fn drop_table(&self, table: &str) -> anyhow::Result<()> {
+        execute(&self.clickhouse, &format!("DROP TABLE {DATABASE}.{table} SYNC")).await
+    }
+
+    /// How many rows a table has.
+    pub async fn count(&self, table: &str) -> anyhow::Result<usize> {
+        let count = self.clickhouse.query(&format!("SELECT count() FROM {DATABASE}.{table}")).await;
+        Ok(count.map_err(|fault| anyhow!("{fault}"))?.trim().parse()?)
+    }
+
+    /// Publishes the events of one size, and prepares the blocks that they become.
+    pub async fn fill(&self, size: usize, partition_rows: usize, batch_rows: usize) -> anyhow::Result<Load> {
+        let events = Events::of_size(size);
+        let mut load = Load {
+            topic: format!("events-{size}"),
+            events,
+            schema: Arc::new(events.schema()?),
+            partition_rows,
+            batch_rows,
+            bytes: 0,
+            blocks: Vec::new(),
+        };
+        let admin = KafkaAdmin::connect(&self.kafka())?;
+        let topic = TopicSpec::new(&load.topic, i32::try_from(N_PARTITIONS)?);
+        admin.ensure_topic(&topic).await.map_err(|fault| anyhow!("{fault}"))?;
+        let table = self.create_table(&load, "shape").await?;
+        let plan = Plan::compile(&table, Some(&load.schema), &PlanOptions::default())?;
+        self.drop_table("shape").await?;
+        let producer: BaseProducer = self.client().set("linger.ms", "20").create()?;
+        for partition in 0..N_PARTITIONS {
+            let source = TopicPartition::new(load.topic.as_str(), i32::try_from(partition)?);
+            let mut blocks = Vec::new();
+            for first in (0..partition_rows).step_by(batch_rows) {
+                let mut records = Records::new(source.clone());
+                for row in first..first + batch_rows {
+                    let json = events.json(row * N_PARTITIONS + partition);
+                    load.bytes += json.len();
+                    publish(&producer, &source, &json)?;
+                    records.push(i64::try_from(row)?, None, None, Some(json.as_bytes()), []);
+                }
+                blocks.push(prepare(&plan, &records)?);
+            }
+            load.blocks.push(blocks);
+        }
+        producer.flush(Duration::from_secs(30)).context("publish the events")?;
+        Ok(load)
+    }
+}
+
+async fn execute(clickhouse: &Client, sql: &str) -> anyhow::Result<()> {
+    clickhouse.execute(sql).await.map_err(|fault| anyhow!("{fault}"))
+}
+
+fn publish(producer: &BaseProducer, to: &TopicPartition, json: &str) -> anyhow::Result<()> {
+    let mut record = BaseRecord::<(), str>::to(&to.topic).partition(to.partition).payload(json);
+    loop {
+        match producer.send(record) {
+            Ok(()) => {
+                producer.poll(Duration::ZERO);
+                return Ok(());
+            }
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                record = refused;
+                producer.poll(Duration::from_millis(10));
+            }
+            Err((error, _)) => return Err(error).context("publish an event"),
+        }
+    }
+}
+
+fn prepare(plan: &Plan, records: &Records) -> anyhow::Result<Prepared> {
+    let mut block = plan.block();
+    for record in records.iter() {
+        plan.append(&mut block, records.source(), &record).map_err(|reject| anyhow!("{reject}"))?;
+    }
+    let mut native = Vec::new();
+    block.encode(&mut native);
+    Ok(Prepared { native, columns: block.columns().to_vec() })
+}
