@@ -13,6 +13,7 @@ use crate::compression::compress;
 use crate::options::{Compression, Shown};
 use crate::replicas::{Chosen, KnownSettings};
 use crate::sql::{quote_name, quote_text};
+use crate::window::DedupWindow;
 
 /// Settings that stay as they are from attempt to attempt, with the reason for each.
 const FIXED: [(&str, &str); 10] = [
@@ -58,7 +59,11 @@ const UNKNOWN_SETTING: i32 = 115;
 
 impl Warehouse for Client {
     async fn describe(&self, database: &str, table: &str) -> Result<Table, Fault> {
-        Self::describe(self, database, table).await
+        let described = Self::describe(self, database, table).await?;
+        if self.shared.looked_at(database, table) {
+            self.report_short_memory(database, table).await;
+        }
+        Ok(described)
     }
 
     async fn create(&self, ddl: &str) -> Result<(), Fault> {
@@ -99,6 +104,26 @@ impl Warehouse for Client {
 }
 
 impl Client {
+    /// Says so if a table does not remember insert tokens: what is exactly once elsewhere is at least once
+    /// there. Only a warning, so what goes wrong with the question is no fault.
+    async fn report_short_memory(&self, database: &str, table: &str) {
+        match self.dedup_window(database, table).await {
+            Ok(DedupWindow::Blocks(1..)) => {}
+            Ok(DedupWindow::Blocks(0)) => tracing::warn!(
+                table = format!("{database}.{table}"),
+                "table remembers no inserts, so a repeated one is stored twice; \
+                 ALTER TABLE .. MODIFY SETTING non_replicated_deduplication_window = 10000 gives it a memory"
+            ),
+            Ok(DedupWindow::NotByEngine) => tracing::warn!(
+                table = format!("{database}.{table}"),
+                "the table's engine remembers no inserts by itself, so a repeated one may be stored twice"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, table = format!("{database}.{table}"), "ask for the deduplication window")
+            }
+        }
+    }
+
     /// Asks a replica once which of our settings it has.
     async fn known_settings(&self, chosen: Chosen<'_>) -> Result<Arc<KnownSettings>, Failure> {
         if let Some(known) = chosen.replica.known() {
