@@ -61,7 +61,9 @@ struct Open {
     /// The end as it was last seen.
     end: i64,
     chunk: Records,
-    paused: bool,
+    /// Whether librdkafka has been told to pause it. Unknown after an assignment: librdkafka keeps a
+    /// partition paused that goes and comes back.
+    paused: Option<bool>,
 }
 
 /// The polling thread's state.
@@ -232,8 +234,8 @@ impl Reader {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         for open in &mut self.open {
             let wanted = self.stalled || self.pausing.paused.contains(&open.source);
-            if wanted != open.paused {
-                open.paused = wanted;
+            if open.paused != Some(wanted) {
+                open.paused = Some(wanted);
                 let list = if wanted { &mut pause } else { &mut resume };
                 list.add_partition(&open.source.topic, open.source.partition);
             }
@@ -361,7 +363,7 @@ impl Reader {
         for open in self.open.iter_mut().filter(|open| eager || sources.contains(&open.source)) {
             let mut element = list.add_partition(&open.source.topic, open.source.partition);
             element.set_offset(Offset::Offset(open.position)).expect("a position has a number");
-            open.paused = false;
+            open.paused = None;
         }
         let assigned = if eager {
             self.consumer.assign(&list)

@@ -187,5 +187,5 @@ impl Reader {
 
 fn opened(source: TopicPartition, epoch: Epoch, position: i64, end: i64) -> Open {
     let chunk = Records::new(source.clone());
-    Open { source, epoch, position, end, chunk, paused: false }
+    Open { source, epoch, position, end, chunk, paused: None }
 }
