@@ -149,7 +149,6 @@ const OWNED: &[(&str, &str)] = &[
     ("sasl.password", "use `sasl`"),
     ("sasl.username", "use `sasl`"),
     ("security.protocol", "it follows from `sasl` and `tls`"),
-    ("session.timeout.ms", "use the source's `session_timeout`"),
     ("ssl.ca.location", "use `tls.ca_file`"),
     ("ssl.certificate.location", "use `tls.certificate_file`"),
     ("ssl.endpoint.identification.algorithm", "use `tls.verification`"),

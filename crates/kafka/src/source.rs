@@ -53,7 +53,8 @@ pub struct SourceOptions {
     /// its way there, half in ours. At least [`SourceOptions::BUFFERED_BYTES_MIN`] is taken; a single
     /// record that is larger passes, alone.
     pub buffered_bytes_max: usize,
-    /// After how long without a heartbeat the group gives this member's partitions to others.
+    /// After how long without a heartbeat the group gives this member's partitions to others, unless the
+    /// options' `extra` has `session.timeout.ms`.
     pub session_timeout: Duration,
     /// How partitions are spread.
     pub strategy: AssignmentStrategy,
@@ -242,7 +243,6 @@ fn consumer_config(
     config.set("statistics.interval.ms", "1000");
     config.set("queued.max.messages.kbytes", (queued / 1024).to_string());
     config.set("fetch.max.bytes", fetch.min(50 * 1024 * 1024).to_string());
-    config.set("session.timeout.ms", source.session_timeout.as_millis().to_string());
     let heartbeat = (source.session_timeout / 4).min(Duration::from_secs(3));
     let strategy = match source.strategy {
         AssignmentStrategy::CooperativeSticky => "cooperative-sticky",
@@ -253,6 +253,7 @@ fn consumer_config(
         config.set("group.instance.id", instance_id);
     }
     let defaults = [
+        ("session.timeout.ms", source.session_timeout.as_millis().to_string()),
         ("heartbeat.interval.ms", heartbeat.as_millis().to_string()),
         // The end of a partition is told in an answer to a fetch; an idle one should not take long.
         ("fetch.wait.max.ms", "100".to_owned()),
