@@ -82,7 +82,9 @@ fn checked(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
 }
 
 fn refused(error: LoadError, file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
-    let (LoadError::Refused(diagnostics), Output::Json) = (&error, speech.output) else { return Err(error.into()) };
+    let (LoadError::Refused(diagnostics), Output::Json) = (&error, speech.output) else {
+        return Err(error.into());
+    };
     let report = Checked { file: file.display().to_string(), mistakes: diagnostics.as_slice() };
     print(speech, &report, |_, _| String::new())?;
     Ok(Exit::Usage)
@@ -161,9 +163,17 @@ async fn sink(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
         database: loaded.clickhouse.database.to_string(),
     };
     world.kafka.check().context("set up the kafka client")?;
-    let _api = Api::start(loaded.api.listen, shown.clone()).await?;
+    let api = Api::start(loaded.api.listen, shown.clone()).await?;
     let sink = Sink::start(&world, &loaded.connectors, &shown)?;
+    let serving = Serving { api: format!("http://{}", api.address()) };
+    print(speech, &serving, |_, _| String::new())?;
     serve(Some(sink), speech, Some(file), Lingering::End).await
+}
+
+/// The line of `tidegate sink --output json`, once its own interface listens.
+#[derive(Serialize)]
+struct Serving {
+    api: String,
 }
 
 /// Whether the process goes on when no connector is left.
