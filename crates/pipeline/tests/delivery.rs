@@ -137,7 +137,7 @@ fn settings(rows_max: usize) -> ConnectorSettings {
         },
         database: "db".to_owned(),
         route: TableRoute {
-            template: Template::parse("events").unwrap(),
+            template: Template::parse("events").expect("a name is a template"),
             map: BTreeMap::new(),
             unmapped: Unmapped::Template,
         },
