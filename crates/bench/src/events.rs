@@ -97,25 +97,37 @@ const FIELDS: [FieldOf; 28] = [
     }),
 ];
 
-/// One kind of event: the first fields of the list, as many as reach the size.
+/// One kind of event: the first fields of the list, as many as fit, and a note that fills the rest.
 #[derive(Clone, Copy)]
 pub struct Events {
     fields: &'static [FieldOf],
+    size: usize,
 }
 
+/// The text that notes are cut from.
+const NOTE: &str =
+    "Delivered to the side entrance as agreed by phone, receipt on paper, two parcels of three. ";
+/// What a note without text adds to an event.
+const NOTE_BYTES: usize = r#","note":"""#.len();
+
 impl Events {
-    /// Events of about `size` bytes of JSON.
+    /// Events of `size` bytes of JSON.
     pub fn of_size(size: usize) -> Self {
-        let reaches = |n_fields: &usize| Self { fields: &FIELDS[..*n_fields] }.json(0).len() >= size;
-        let n_fields = (1..FIELDS.len()).find(reaches).unwrap_or(FIELDS.len());
-        Self { fields: &FIELDS[..n_fields] }
+        let fits = |n_fields: &usize| {
+            Self { fields: &FIELDS[..*n_fields], size: 0 }.json(0).len() <= size.saturating_sub(8)
+        };
+        let n_fields = (1..=FIELDS.len()).take_while(fits).last().unwrap_or(1);
+        Self { fields: &FIELDS[..n_fields], size }
     }
 
     /// Event `n`.
     pub fn json(self, n: usize) -> String {
         let members: Vec<String> =
             self.fields.iter().map(|(name, _, _, value)| format!("\"{name}\":{}", value(n))).collect();
-        format!("{{{}}}", members.join(","))
+        let members = members.join(",");
+        let n_note = self.size.saturating_sub(members.len() + 2 + NOTE_BYTES);
+        let note: String = NOTE.chars().cycle().skip(n % NOTE.len()).take(n_note).collect();
+        format!("{{{members},\"note\":\"{note}\"}}")
     }
 
     /// The schema that every event keeps.
@@ -124,7 +136,7 @@ impl Events {
             self.fields.iter().map(|(name, schema, ..)| format!("\"{name}\":{schema}")).collect();
         let names: Vec<&str> = self.fields.iter().map(|(name, ..)| *name).collect();
         let schema = format!(
-            r#"{{"type":"object","required":{},"additionalProperties":false,"properties":{{{}}}}}"#,
+            r#"{{"type":"object","required":{},"additionalProperties":false,"properties":{{{},"note":{{"type":"string"}}}}}}"#,
             json!(names),
             properties.join(",")
         );
@@ -136,7 +148,7 @@ impl Events {
         let columns: Vec<String> =
             self.fields.iter().map(|(name, _, ty, _)| format!("`{name}` {ty}")).collect();
         format!(
-            "CREATE TABLE {table} ({}) ENGINE = MergeTree ORDER BY (event, id) \
+            "CREATE TABLE {table} ({}, note String) ENGINE = MergeTree ORDER BY (event, id) \
              SETTINGS non_replicated_deduplication_window = 10000",
             columns.join(", ")
         )
