@@ -18,10 +18,13 @@ fn main() {
 const SIZES: [usize; 3] = [150, 754, 1600];
 const N_RECORDS: usize = 1000;
 
+/// The last field of every event is as much of this as the event's size leaves room for.
+const COMMENT: &str = "Delivered to the side entrance, please ring twice. The order was confirmed by phone; the customer asked for a receipt on paper. ";
+
 /// A field: its name, its schema, its column, and its value in event `n`.
 type FieldOf = (&'static str, &'static str, &'static str, fn(usize) -> Value);
 
-const FIELDS: [FieldOf; 28] = [
+const FIELDS: [FieldOf; 27] = [
     ("event", r#"{"enum":["page_view","purchase","sign_up"]}"#, "LowCardinality(String)", |n| {
         ["page_view", "purchase", "sign_up"][n % 3].into()
     }),
@@ -106,9 +109,6 @@ const FIELDS: [FieldOf; 28] = [
     ("received_at", r#"{"type":"string","format":"date-time"}"#, "DateTime64(3, 'UTC')", |n| {
         format!("2024-05-17T12:{:02}:{:02}.{:03}Z", n / 60 % 60, n % 60, (n + 31) % 1000).into()
     }),
-    ("comment", r#"{"type":"string","maxLength":2000}"#, "String", |n| {
-        format!("Delivered to the side entrance, please ring twice. Order {n} was confirmed by phone; the customer asked for a receipt on paper.").into()
-    }),
 ];
 
 struct Load {
@@ -120,12 +120,13 @@ struct Load {
 }
 
 fn load(size: usize) -> Load {
-    let (mut fields, mut length) = (0, 0);
-    while length < size && fields < FIELDS.len() {
-        fields += 1;
-        length = event(fields, 0).len();
-    }
-    let fields = &FIELDS[..fields];
+    // The fields that fit, with the comment's own name and quotes.
+    let fits = |fields: &usize| event(*fields, N_RECORDS - 1, 0).len() <= size;
+    let fields = (1..=FIELDS.len()).rev().find(fits).expect("the first field fits");
+    let comment = r#"{"type":"string","maxLength":2000}"#;
+    let comment: FieldOf = ("comment", comment, "String", |_| Value::Null);
+    let n_fields = fields;
+    let fields: Vec<FieldOf> = FIELDS[..fields].iter().copied().chain([comment]).collect();
     let properties: Vec<String> =
         fields.iter().map(|(name, schema, ..)| format!("\"{name}\":{schema}")).collect();
     let names: Vec<&str> = fields.iter().map(|(name, ..)| *name).collect();
@@ -146,17 +147,22 @@ fn load(size: usize) -> Load {
     let mut records = Records::new(source.clone());
     let mut bytes = 0;
     for n in 0..N_RECORDS {
-        let json = event(fields.len(), n);
+        let json = event(n_fields, n, size);
         bytes += json.len();
         records.push(n as i64, None, None, Some(json.as_bytes()), []);
     }
+    let average = bytes / N_RECORDS;
+    assert!(average.abs_diff(size) <= size / 50, "events of {size} bytes have {average} in fact");
     Load { plan, schema, source, records, bytes }
 }
 
-fn event(fields: usize, n: usize) -> String {
+fn event(fields: usize, n: usize, size: usize) -> String {
     let members: Vec<String> =
         FIELDS[..fields].iter().map(|(name, _, _, value)| format!("\"{name}\":{}", value(n))).collect();
-    format!("{{{}}}", members.join(","))
+    let event = format!("{{{},\"comment\":\"", members.join(","));
+    let room = size.saturating_sub(event.len() + 2);
+    let comment: String = COMMENT.chars().cycle().take(room).collect();
+    format!("{event}{comment}\"}}")
 }
 
 #[divan::bench(args = SIZES)]
