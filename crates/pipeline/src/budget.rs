@@ -66,7 +66,7 @@ impl Budget {
         self.shared.bytes_max / (partitions * BATCHES_A_PARTITION)
     }
 
-    /// Holds nothing yet; grows by [`Held::set`].
+    /// Holds nothing yet; grows by `Held::set`.
     #[must_use]
     pub fn hold(&self) -> Held {
         Held { shared: Arc::clone(&self.shared), bytes: 0 }
