@@ -20,8 +20,15 @@ impl Instant {
         if self.finer || !self.nanos.is_multiple_of(unit) {
             return None;
         }
-        let scale = 10_i128.pow(u32::from(precision));
-        i64::try_from(i128::from(self.seconds) * scale + i128::from(self.nanos / unit)).ok()
+        let scale = 10_i64.checked_pow(u32::from(precision))?;
+        // Seconds before 1970 count up to their fraction, so the sum may fit where the product does not.
+        match self.seconds.checked_mul(scale) {
+            Some(ticks) => ticks.checked_add(i64::from(self.nanos / unit)),
+            None => {
+                let exact = i128::from(self.seconds) * i128::from(scale) + i128::from(self.nanos / unit);
+                i64::try_from(exact).ok()
+            }
+        }
     }
 
     /// From a number of nanoseconds since the epoch.

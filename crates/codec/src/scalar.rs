@@ -386,15 +386,34 @@ fn push_integer(value: i128, column: &mut Column) -> bool {
     }
 }
 
+/// The value of each hexadecimal digit; 0xFF for other bytes.
+const HEXADECIMAL: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
 /// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` as high and low half.
 fn uuid(text: &str) -> Option<[u64; 2]> {
     let bytes = text.as_bytes();
     if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|at| bytes[*at] != b'-') {
         return None;
     }
-    let digits = bytes.iter().enumerate().filter(|(at, _)| ![8, 13, 18, 23].contains(at));
-    let value = digits
-        .map(|(_, byte)| char::from(*byte).to_digit(16))
-        .try_fold(0_u128, |value, digit| Some(value << 4 | u128::from(digit?)))?;
+    let (mut value, mut wrong) = (0_u128, 0);
+    for range in [0..8, 9..13, 14..18, 19..23, 24..36] {
+        for byte in &bytes[range] {
+            let digit = HEXADECIMAL[usize::from(*byte)];
+            wrong |= digit;
+            value = value << 4 | u128::from(digit & 0xF);
+        }
+    }
+    if wrong > 0xF {
+        return None;
+    }
     Some([(value >> 64) as u64, value as u64])
 }

@@ -73,7 +73,7 @@ impl SchemaError {
 /// A schema document, read and checked once; any number of schemas come out of it. Cheap to clone.
 #[derive(Clone)]
 pub struct SchemaDocument {
-    text: Arc<str>,
+    text_hash: u64,
     value: Arc<Value>,
     draft: Draft,
     registry: Arc<Registry<'static>>,
@@ -85,7 +85,7 @@ pub struct SchemaDocument {
 
 impl fmt::Debug for SchemaDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemaDocument").field("bytes", &self.text.len()).finish_non_exhaustive()
+        f.debug_struct("SchemaDocument").field("text_hash", &self.text_hash).finish_non_exhaustive()
     }
 }
 
@@ -110,7 +110,10 @@ impl SchemaDocument {
             .map_err(|error| SchemaError::unresolved(&error))?;
         let pointers = Arc::new(locate(&value));
         let dynamic = mentions(&value, "$dynamicRef");
-        Ok(Self { text: text.into(), value, draft, registry: Arc::new(registry), pointers, dynamic })
+        let text_hash = text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        Ok(Self { text_hash, value, draft, registry: Arc::new(registry), pointers, dynamic })
     }
 
     /// The schema at a JSON Pointer (RFC 6901, or the fragment of a URL with `#` before it).
@@ -140,8 +143,9 @@ impl SchemaDocument {
         let root = merger.root(node)?;
         let rules = std::mem::take(&mut merger.rules);
         let outline = outline(&graph.nodes, NodeId(node.0));
-        let compiled = Compiled { pointer: pointer.to_owned(), formats, root, rules, outline, general };
-        Ok(JsonSchema { text: Arc::clone(&self.text), compiled: Arc::new(compiled) })
+        let (text_hash, pointer) = (self.text_hash, pointer.to_owned());
+        let compiled = Compiled { text_hash, pointer, formats, root, rules, outline, general };
+        Ok(JsonSchema { compiled: Arc::new(compiled) })
     }
 }
 
@@ -149,12 +153,12 @@ impl SchemaDocument {
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JsonSchema {
-    text: Arc<str>,
     compiled: Arc<Compiled>,
 }
 
 #[derive(Debug)]
 struct Compiled {
+    text_hash: u64,
     pointer: String,
     formats: FormatMode,
     root: RulesId,
@@ -202,10 +206,11 @@ impl JsonSchema {
         &self.compiled.outline
     }
 
-    /// What decides the meaning of the schema, for fingerprints: its text, place and format mode.
+    /// What decides the meaning of the schema, for fingerprints: its text's FNV-1a hash, its place and
+    /// format mode.
     #[must_use]
-    pub fn identity(&self) -> (&str, &str, FormatMode) {
-        (&self.text, &self.compiled.pointer, self.compiled.formats)
+    pub fn identity(&self) -> (u64, &str, FormatMode) {
+        (self.compiled.text_hash, &self.compiled.pointer, self.compiled.formats)
     }
 
     /// The general validator's opinion on a JSON text: at most `most` violations, none if the text

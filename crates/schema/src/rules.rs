@@ -256,6 +256,12 @@ impl NumberRules {
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(&self, text: &str) -> Result<(), Box<Violation>> {
+        if let (Some((low, high)), Some((floor, whole))) = (self.integers, floor(text))
+            && low <= floor
+            && (floor < high || (floor == high && whole))
+        {
+            return Ok(());
+        }
         let Some(value) = Decimal::parse(text) else {
             return Err(Violation::new("type", "number"));
         };
@@ -280,6 +286,30 @@ impl NumberRules {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The integer at or below a number as it usually stands, with a point and no exponent, and whether it is
+/// the number; `None` for others. Most values within bounds need no exact decimal.
+fn floor(text: &str) -> Option<(i64, bool)> {
+    const LENGTH_MAX: usize = 24;
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    if digits.len() > LENGTH_MAX {
+        return None;
+    }
+    let (mut value, mut fraction, mut whole, mut n_digits) = (0_i64, false, true, 0);
+    for byte in digits.bytes() {
+        match byte {
+            b'0'..=b'9' if fraction => whole &= byte == b'0',
+            b'0'..=b'9' => {
+                value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+                n_digits += 1;
+            }
+            b'.' if !fraction => fraction = true,
+            _ => return None,
+        }
+    }
+    let value = if negative { -value - i64::from(!whole) } else { value };
+    ((1..=18).contains(&n_digits) && !digits.ends_with('.')).then_some((value, whole))
 }
 
 /// Rules on strings.
@@ -327,7 +357,14 @@ impl StringRules {
     }
 
     fn check_length(&self, text: &str) -> Result<(), Box<Violation>> {
-        let length = if text.is_ascii() { text.len() } else { text.chars().count() } as u64;
+        // A character has one to four bytes, so most lengths need no counting.
+        let bytes = text.len() as u64;
+        if self.length_max.is_none_or(|most| bytes <= most)
+            && self.length_min.is_none_or(|least| bytes.div_ceil(4) >= least)
+        {
+            return Ok(());
+        }
+        let length = if text.is_ascii() { bytes } else { text.chars().count() as u64 };
         match (self.length_min, self.length_max) {
             (Some(least), _) if length < least => {
                 Err(Violation::new("minLength", format!("at least {least} characters")))
@@ -427,4 +464,66 @@ pub(crate) fn list<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> String
         text.push_str(&format!(" and {more} more"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_hold_exactly_for_every_notation() {
+        let bound = |text: &str, exclusive| {
+            Some(Bound { value: Decimal::parse(text).unwrap(), text: text.to_owned(), exclusive })
+        };
+        let texts = [
+            "-2.5",
+            "-2.0",
+            "-2",
+            "-1.5",
+            "-1.0",
+            "-0.5",
+            "-0.0",
+            "0",
+            "0.5",
+            "1",
+            "1.0",
+            "1.5",
+            "2.00",
+            "2.01",
+            "1e0",
+            "9.5",
+            "10.0",
+            "10.000000000000000000000000001",
+            "1234567890123456789012.5",
+        ];
+        for (low, high) in [("-2", "1"), ("0", "10"), ("-1.5", "1.5"), ("1", "2")] {
+            for exclusive in [false, true] {
+                let mut rules = NumberRules::default();
+                rules.minimum = bound(low, exclusive);
+                rules.maximum = bound(high, exclusive);
+                let exact = rules.clone();
+                rules.settle();
+                for text in texts {
+                    let quick = rules.check(text).is_ok();
+                    assert_eq!(quick, exact.check(text).is_ok(), "{text} in {low}..{high} {exclusive}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_count_characters() {
+        let rules = StringRules { length_min: Some(2), length_max: Some(4), ..StringRules::default() };
+        for (text, passes) in [
+            ("a", false),
+            ("é", false),
+            ("😀", false),
+            ("ab", true),
+            ("éé", true),
+            ("😀😀😀😀", true),
+            ("abcde", false),
+        ] {
+            assert_eq!(rules.check(text).is_ok(), passes, "{text}");
+        }
+    }
 }
