@@ -240,7 +240,8 @@ impl<'a> Reader<'a> {
             return Err(self.unexpected("a number"));
         }
         self.at = at;
-        let small = (digits <= 18).then_some(if negative { -value } else { value });
+        // Computed for long numbers as well, whose digits have wrapped to anything.
+        let small = (digits <= 18).then_some(if negative { value.wrapping_neg() } else { value });
         if matches!(bytes.get(at), Some(b'.' | b'e' | b'E')) {
             self.fraction_and_exponent()?;
             return Ok(RawNumber { text: self.since(start), small: None });
