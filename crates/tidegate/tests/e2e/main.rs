@@ -13,4 +13,5 @@ mod faults;
 mod path;
 mod process;
 mod stack;
+mod values;
 mod world;
