@@ -73,6 +73,7 @@ fn poison() -> Vec<(Option<Vec<u8>>, &'static str, &'static str)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told from the first record to the last question")]
 #[tokio::test(flavor = "multi_thread")]
 async fn good_records_are_rows_and_poison_of_every_stage_is_a_dead_letter() {
     let Some(world) = World::start().await else { return };
