@@ -498,10 +498,9 @@ mod tests {
         ];
         for (low, high) in [("-2", "1"), ("0", "10"), ("-1.5", "1.5"), ("1", "2")] {
             for exclusive in [false, true] {
-                let mut rules = NumberRules::default();
-                rules.minimum = bound(low, exclusive);
-                rules.maximum = bound(high, exclusive);
-                let exact = rules.clone();
+                let (minimum, maximum) = (bound(low, exclusive), bound(high, exclusive));
+                let exact = NumberRules { minimum, maximum, ..NumberRules::default() };
+                let mut rules = exact.clone();
                 rules.settle();
                 for text in texts {
                     let quick = rules.check(text).is_ok();
