@@ -29,12 +29,15 @@ const KAFKA_OWNED: [(&str, &str); 14] = [
 ];
 
 /// ClickHouse's settings that the delivery protocol sets.
-const CLICKHOUSE_OWNED: [&str; 7] = [
+const CLICKHOUSE_OWNED: [&str; 10] = [
     "insert_deduplication_token",
     "insert_deduplicate",
     "async_insert",
+    "deduplicate_blocks_in_dependent_materialized_views",
+    "deduplicate_insert",
     "wait_for_async_insert",
     "max_insert_block_size",
+    "max_insert_block_size_bytes",
     "min_insert_block_size_rows",
     "min_insert_block_size_bytes",
 ];

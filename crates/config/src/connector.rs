@@ -202,7 +202,7 @@ section! {
         /// The size of a record's value.
         record_bytes_max: ByteSize = "16MiB", "1KiB".."128MiB";
         /// How deep its objects and lists nest.
-        depth_max: usize = "128", "1".."512";
+        depth_max: usize = "128", "1".."256";
     }
 }
 

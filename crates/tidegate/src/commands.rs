@@ -106,6 +106,9 @@ async fn up(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
     let sink = match &file {
         Some(file) => {
             let world = embedded_world(&stack, file.database.as_str()).await?;
+            for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
+                create_database(&world.clickhouse, database.as_str()).await?;
+            }
             Some(Sink::start(&world, &file.connectors, &shown)?)
         }
         None => None,
@@ -131,8 +134,14 @@ pub async fn embedded_world(stack: &Stack, database: &str) -> anyhow::Result<Wor
     // On one machine compression costs more than it saves.
     options.compression = Compression::None;
     let clickhouse = Client::new(options).context("set up the clickhouse client")?;
-    clickhouse.execute(&format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database))).await?;
+    create_database(&clickhouse, database).await?;
     Ok(World { kafka: stack.kafka(), clickhouse, database: database.to_owned() })
+}
+
+async fn create_database(clickhouse: &Client, database: &str) -> anyhow::Result<()> {
+    let created =
+        clickhouse.execute(&format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database))).await;
+    created.with_context(|| format!("create database `{database}`"))
 }
 
 /// Where everything listens.

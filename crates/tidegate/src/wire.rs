@@ -107,7 +107,7 @@ fn plan(connector: &config::Connector) -> PlanOptions {
         columns: columns.collect(),
         limits: Limits {
             record_bytes_max: connector.limits.record_bytes_max.as_usize(),
-            depth_max: connector.limits.depth_max.min(Limits::DEPTH_MAX),
+            depth_max: connector.limits.depth_max,
             ..Limits::default()
         },
         ..PlanOptions::default()
