@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use tidegate_config::{self as config, Surroundings};
 use tidegate_core::Header;
 use tidegate_kafka::{KafkaAdmin, KafkaProducer, Outgoing, ProducerOptions, TopicSpec};
+use tidegate_schema::{FormatMode, SchemaDocument};
 
 use self::payloads::{EVENT_HEADER, Input, PARTITIONS, publication, with_bad_time};
 use crate::api::{Api, Shown};
@@ -112,7 +113,13 @@ async fn publish(
     progress: &mut Progress<std::io::Stderr>,
 ) -> anyhow::Result<u64> {
     let payloads = input.payloads()?;
-    let bad_time = with_bad_time(&payloads)?;
+    let schemas = SchemaDocument::parse(&std::fs::read_to_string(input.schema_file())?)?;
+    let valid = |event: &str, json: &serde_json::Value| {
+        let pointers = [format!("#/definitions/{event}_event"), format!("#/definitions/{event}$event")];
+        let schema = pointers.iter().find_map(|pointer| schemas.schema_at(pointer, FormatMode::Assert).ok());
+        schema.is_some_and(|schema| schema.passes(json))
+    };
+    let bad_time = with_bad_time(&payloads, valid)?;
     let admin = KafkaAdmin::connect(&world.kafka)?;
     admin.ensure_topic(&TopicSpec::new(TOPIC, i32::try_from(PARTITIONS)?)).await?;
     let producer = KafkaProducer::connect(&world.kafka, &ProducerOptions::default())?;

@@ -121,19 +121,31 @@ pub fn publication<'a>(
     })
 }
 
-/// The first `star` payload that says when, with a time that is none.
+/// Events with a date-time at the top, and its field.
+const TIMES: [(&str, &str); 3] =
+    [("star", "starred_at"), ("status", "created_at"), ("marketplace_purchase", "effective_date")];
+
+/// A payload that nothing is wrong with but a time that is none. `valid` says whether an event's own
+/// schema accepts a value.
 ///
 /// # Errors
 /// When the payloads have no such event.
-pub fn with_bad_time(payloads: &[Payload]) -> anyhow::Result<Payload> {
-    for payload in payloads.iter().filter(|payload| payload.event == "star") {
+pub fn with_bad_time(
+    payloads: &[Payload],
+    valid: impl Fn(&str, &serde_json::Value) -> bool,
+) -> anyhow::Result<Payload> {
+    for payload in payloads {
+        let Some((_, field)) = TIMES.iter().find(|(event, _)| *event == payload.event) else { continue };
         let mut json: serde_json::Value = serde_json::from_slice(&payload.json)?;
-        if let Some(at) = json.get_mut("starred_at").filter(|at| at.is_string()) {
+        if !valid(&payload.event, &json) {
+            continue;
+        }
+        if let Some(at) = json.get_mut(*field).filter(|at| at.is_string()) {
             *at = "2019-13-45 25:61".into();
             return Ok(Payload { event: payload.event.clone(), json: serde_json::to_vec(&json)? });
         }
     }
-    bail!("no `star` payload has a `starred_at`")
+    bail!("no valid payload has a time to spoil")
 }
 
 #[cfg(test)]

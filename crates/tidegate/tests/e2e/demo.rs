@@ -45,7 +45,7 @@ async fn the_incident_does_no_harm_and_every_record_is_accounted_for() {
         ]
     );
     let bad_time = "SELECT count() FROM demo.dead_letters FINAL \
-                    WHERE has(errors.code, 'bad_timestamp') AND partition = 1 AND offset = 89";
+                    WHERE code = 'bad_timestamp' AND partition = 1 AND offset = 89";
     assert_eq!(clickhouse.query(bad_time).await.unwrap().trim(), "1");
     for (table, rows) in report["rows"].as_object().unwrap() {
         let counted = clickhouse.query(&format!("SELECT count() FROM demo.`{table}`")).await.unwrap();
