@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -60,7 +61,7 @@ pub struct Load {
 #[derive(Clone)]
 pub struct Prepared {
     /// The block's bytes.
-    pub native: Vec<u8>,
+    pub native: Bytes,
     /// Its columns.
     pub columns: Vec<String>,
 }
@@ -195,5 +196,5 @@ fn prepare(plan: &Plan, records: &Records) -> anyhow::Result<Prepared> {
     }
     let mut native = Vec::new();
     block.encode(&mut native);
-    Ok(Prepared { native, columns: block.columns().to_vec() })
+    Ok(Prepared { native: native.into(), columns: block.columns().to_vec() })
 }

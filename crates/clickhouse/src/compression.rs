@@ -17,6 +17,8 @@
 //! So none within a machine, LZ4 frames over a network. The encodings of HTTP cost no less, and servers
 //! of 2018 refuse them; the frames they take.
 
+use bytes::Bytes;
+
 use crate::options::Compression;
 
 /// ClickHouse's own size of a frame's content.
@@ -29,9 +31,9 @@ const LZ4: u8 = 0x82;
 const ZSTD: u8 = 0x90;
 
 /// The body as it is sent. Deterministic: an equal block gives equal bytes.
-pub(crate) fn compress(native: &[u8], compression: Compression) -> Vec<u8> {
+pub(crate) fn compress(native: &Bytes, compression: Compression) -> Bytes {
     match compression {
-        Compression::None => native.to_vec(),
+        Compression::None => native.clone(),
         Compression::Lz4 => frames(native, LZ4, |content| {
             lz4::block::compress(content, None, false).expect("LZ4 takes any content below 2 GiB")
         }),
@@ -41,7 +43,7 @@ pub(crate) fn compress(native: &[u8], compression: Compression) -> Vec<u8> {
     }
 }
 
-fn frames(native: &[u8], method: u8, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+fn frames(native: &[u8], method: u8, pack: impl Fn(&[u8]) -> Vec<u8>) -> Bytes {
     let mut out = Vec::with_capacity(native.len() / 2 + HEAD);
     for content in native.chunks(CONTENT_MAX) {
         let packed = pack(content);
@@ -57,5 +59,5 @@ fn frames(native: &[u8], method: u8, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8>
         out[hash_at..hash_at + 8].copy_from_slice(&((hash >> 64) as u64).to_le_bytes());
         out[hash_at + 8..hash_at + 16].copy_from_slice(&(hash as u64).to_le_bytes());
     }
-    out
+    out.into()
 }

@@ -90,7 +90,7 @@ impl Warehouse for Client {
             parameters.push(("decompress", "1"));
         }
         let body = compress(block.native, self.shared.compression);
-        let answered = self.post(chosen, Request { parameters, body: Bytes::from(body) }).await;
+        let answered = self.post(chosen, Request { parameters, body }).await;
         match answered.and_then(|body| expect_empty(&body)) {
             Ok(()) => Ok(()),
             Err(failure) => {

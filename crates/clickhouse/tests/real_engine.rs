@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate_clickhouse::{Client, ClientOptions, Compression, DedupWindow, Secret, Url};
 use tidegate_core::{FaultKind, InsertToken, OffsetRange, TopicPartition};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
@@ -58,7 +59,7 @@ fn token(first: i64, end: i64) -> InsertToken {
 
 /// A block of one column, in Native.
 struct OneColumn {
-    native: Vec<u8>,
+    native: Bytes,
     columns: Vec<String>,
     rows: usize,
 }
@@ -67,7 +68,7 @@ impl OneColumn {
     fn new(name: &str, ty: &str, column: &Column) -> Self {
         let (mut native, rows) = (Vec::new(), column.len());
         write_block(&[BlockColumn { name, ty, column }], rows, &mut native).unwrap();
-        Self { native, columns: vec![name.to_owned()], rows }
+        Self { native: native.into(), columns: vec![name.to_owned()], rows }
     }
 
     fn numbers(range: std::ops::Range<u64>) -> Self {
@@ -273,7 +274,7 @@ async fn what_the_server_refuses_is_told_from_what_the_world_does() {
     assert_eq!(fault_kind(&overload), Some(FaultKind::Overload), "{overload:?}");
 
     // Garbage and a cut block are not the rows' fault.
-    for native in [&b"garbage that is no block"[..], &small.native[..small.native.len() - 3]] {
+    for native in [&Bytes::from("garbage that is no block"), &small.native.slice(..small.native.len() - 3)] {
         let block = EncodedBlock { native, columns: &small.columns, rows: 10 };
         let error = client.insert(&table, block, Some(&token(4, 5))).await.unwrap_err();
         assert!(fault_kind(&error).is_some(), "{error:?}");

@@ -59,24 +59,12 @@ impl Batch {
     }
 }
 
-/// Records that arrived and are not all taken yet.
+/// Records that arrived and are not taken yet.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) records: Records,
-    pub(crate) taken: usize,
     /// Given back to the budget when the last record has been taken.
     pub(crate) _held: Held,
-}
-
-impl Incoming {
-    fn next(&self) -> Option<Record<'_>> {
-        self.records.get(self.taken)
-    }
-
-    /// Whether every record has been taken.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.taken == self.records.len()
-    }
 }
 
 /// A batch that still takes records.
@@ -91,6 +79,7 @@ pub(crate) struct OpenBatch {
     opened_at: Option<Instant>,
     full: bool,
     records: Records,
+    records_bytes: usize,
     parts: Vec<Part>,
     part_by_event: HashMap<String, usize>,
     rejected: Vec<Rejected>,
@@ -115,6 +104,7 @@ impl OpenBatch {
             opened_at: None,
             full: false,
             records: Records::new(source.clone()),
+            records_bytes: 0,
             parts: Vec::new(),
             part_by_event: HashMap::new(),
             rejected: Vec::new(),
@@ -174,30 +164,37 @@ impl OpenBatch {
         tables: &Tables<W>,
         now: Instant,
     ) -> Result<(), Fault> {
-        while !self.full {
-            let Some(record) = incoming.next() else { break };
-            if self.replay_end.is_some_and(|end| record.offset >= end) {
-                self.through = self.replay_end.unwrap_or(record.offset);
+        let (first, mut taken, mut outcome) = (self.records.len(), 0, Ok(()));
+        while let (false, Some(record)) = (self.full, incoming.records.get(taken)) {
+            if let Some(end) = self.replay_end.filter(|end| record.offset >= *end) {
+                self.through = end;
                 self.full = true;
                 break;
             }
-            self.take_one(incoming.records.source(), &record, tables).await?;
+            outcome = self.take_one(incoming.records.source(), &record, first + taken, tables).await;
+            if outcome.is_err() {
+                break;
+            }
+            taken += 1;
             self.through = record.offset + 1;
             self.opened_at.get_or_insert(now);
-            incoming.taken += 1;
-            self.full = self.reached_a_limit();
+            self.records_bytes += record.size_bytes();
+            self.full = self.reached_a_limit(first + taken);
         }
+        let rest = incoming.records.split_off(taken);
+        self.records.append(std::mem::replace(&mut incoming.records, rest));
         self.held.set(self.size_bytes());
-        Ok(())
+        outcome
     }
 
+    /// Decodes the record that will be the one at `index`.
     async fn take_one<W: Warehouse>(
         &mut self,
         source: &TopicPartition,
         record: &Record<'_>,
+        index: usize,
         tables: &Tables<W>,
     ) -> Result<(), Fault> {
-        let index = self.records.len();
         let fate = match (record.value, self.settings.tombstones) {
             (None, Tombstones::Skip) => {
                 self.n_tombstones += 1;
@@ -216,7 +213,6 @@ impl OpenBatch {
         if let Err(reject) = fate {
             self.rejected.push(Rejected { index, reject: *reject });
         }
-        self.records.push(record.offset, record.timestamp, record.key, record.value, record.headers());
         Ok(())
     }
 
@@ -235,13 +231,10 @@ impl OpenBatch {
         Ok(self.parts.len() - 1)
     }
 
-    fn reached_a_limit(&self) -> bool {
+    fn reached_a_limit(&self, n_records: usize) -> bool {
         match self.replay_end {
             Some(end) => self.through >= end,
-            None => {
-                self.records.len() >= self.settings.flush.rows_max
-                    || self.records.size_bytes() >= self.bytes_max
-            }
+            None => n_records >= self.settings.flush.rows_max || self.records_bytes >= self.bytes_max,
         }
     }
 

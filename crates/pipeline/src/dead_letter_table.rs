@@ -1,6 +1,7 @@
 //! The ClickHouse table of dead letters: one more block of the batch, under a token of the batch, so
 //! that it holds what the dead-letter topic holds, and can be queried by reason.
 
+use bytes::Bytes;
 use tidegate_core::{DeadLetter, TopicPartition};
 use tidegate_native::{BlockColumn, Column, ColumnDefault, Table, TableColumn, Type, write_block};
 
@@ -59,7 +60,7 @@ pub fn dead_letter_ddl(database: &str, table: &str, dedup_window: u32) -> String
 /// An encoded block of dead letters with the table that it is for.
 pub(crate) struct DeadLetterBlock {
     pub(crate) table: Table,
-    native: Vec<u8>,
+    native: Bytes,
     columns: Vec<String>,
     rows: usize,
 }
@@ -110,7 +111,7 @@ pub(crate) fn dead_letter_block(
                 })
                 .collect(),
         },
-        native,
+        native: Bytes::from(native),
         columns: DEAD_LETTER_COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect(),
         rows: batch.rejected.len(),
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidegate_codec::Block;
 use tidegate_config::Delivery as Guarantee;
@@ -243,6 +244,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         }
         let mut native = Vec::new();
         block.encode(&mut native);
+        let native = Bytes::from(native);
         let encoded = EncodedBlock { native: &native, columns: block.columns(), rows: block.rows() };
         let mut backoff = self.backoff();
         loop {

@@ -84,7 +84,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             self.advance().await?;
             match self.next_event(&mut mailbox, &mut stop).await {
                 Event::Mail(Mail::Records { records, held }) => {
-                    self.incoming = Some(Incoming { records, taken: 0, _held: held });
+                    self.incoming = Some(Incoming { records, _held: held });
                 }
                 Event::Mail(Mail::CaughtUp { position }) => self.open.caught_up(position, Instant::now()),
                 Event::Delivered(delivered) => self.delivered(delivered?),
@@ -140,7 +140,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         match self.open.take(incoming, &self.shared.tables, now).await {
             Ok(()) => {
                 self.blocked = None;
-                if incoming.is_empty() {
+                if incoming.records.is_empty() {
                     self.incoming = None;
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
 use tidegate_core::{
     Checkpoint, DeadLetterContext, Fault, InsertToken, PlanFingerprint, Records, Reject, TopicPartition,
 };
@@ -141,8 +142,9 @@ pub enum InsertError {
 /// One encoded block, ready to be sent any number of times.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedBlock<'a> {
-    /// Exactly one block in ClickHouse's Native format, uncompressed.
-    pub native: &'a [u8],
+    /// Exactly one block in ClickHouse's Native format, uncompressed. Shared, so that sending it again
+    /// copies nothing.
+    pub native: &'a Bytes,
     /// The columns that the block has, in its order; the rest take the table's defaults.
     pub columns: &'a [String],
     /// How many rows.
