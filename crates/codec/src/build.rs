@@ -8,6 +8,7 @@ use crate::node::{Absent, ChoicePlan, Field, Node, NodeId, ObjectPlan, Shape, Un
 use crate::open::rank;
 use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
+use crate::reader::WrittenName;
 use crate::scalar::{Scalar, TimeReading};
 
 /// A column that takes a field.
@@ -113,6 +114,7 @@ const fn node(shape: Shape) -> Node {
         column: None,
         absent: Absent::Ignore,
         filled_by: None,
+        once: false,
     }
 }
 
@@ -486,10 +488,7 @@ fn boxed(rules: Option<&Rules>) -> Option<Box<Rules>> {
 }
 
 fn field(name: &str, node: NodeId, required: bool, wanted: bool) -> Field {
-    let plain = !name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'));
-    // No JSON text has a zero byte where a name may begin.
-    let quoted = if plain { format!("{name}\"").into_bytes() } else { vec![0] };
-    Field { name: name.into(), quoted: quoted.into(), node, required, wanted }
+    Field { name: name.into(), written: WrittenName::new(name), node, required, wanted }
 }
 
 fn escape(name: &str) -> String {

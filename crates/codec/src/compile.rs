@@ -72,6 +72,9 @@ pub(crate) fn compile(
     }
     let mut builder = Builder::new(schema, options);
     let root = builder.root(&tree);
+    for node in &mut builder.nodes {
+        node.once = node.reads_once();
+    }
     let limits = Limits { depth_max: options.limits.depth_max.clamp(1, Limits::DEPTH_MAX), ..options.limits };
     Ok(Compiled {
         nodes: builder.nodes,

@@ -48,7 +48,6 @@ impl<'p> Walk<'p, '_> {
                         }
                         *seen |= bit;
                         n_seen += 1;
-                        self.reader.colon()?;
                         if field.wanted || plan.unknown == Unknown::Keep {
                             self.member(plan, field, columns)
                                 .map_err(|refusal| refusal.within(&field.name))?;
@@ -117,7 +116,8 @@ impl<'p> Walk<'p, '_> {
         Ok(())
     }
 
-    /// The next member's name. `after` is the place of the field before it, plus one.
+    /// The next member's name and the colon behind it. `after` is the place of the field before it, plus
+    /// one.
     #[inline]
     fn name(&mut self, plan: &ObjectPlan, after: &mut usize) -> Outcome<Name<'p>> {
         if self.reader.peek() != b'"' {
@@ -125,13 +125,14 @@ impl<'p> Walk<'p, '_> {
         }
         let predicted = self.memory.next[plan.base + *after] as usize;
         if let Some(field) = plan.fields.get(predicted)
-            && self.reader.take_name(&field.quoted)
+            && self.reader.take_name(&field.written)
         {
             *after = predicted + 1;
             return Ok(Name::Known(predicted));
         }
         let raw = self.reader.string()?;
         let known = plan.index.get(raw.text(&mut self.memory.key)).copied();
+        self.reader.colon()?;
         Ok(match known {
             Some(at) => {
                 self.memory.next[plan.base + *after] = at as u32;
@@ -144,7 +145,6 @@ impl<'p> Walk<'p, '_> {
 
     /// A member that neither the table nor the schema names.
     fn stranger(&mut self, plan: &'p ObjectPlan, raw: RawString<'p>) -> Outcome {
-        self.reader.colon()?;
         if plan.unknown != Unknown::Drop {
             let hash = NAMES.hash_one(raw.text(&mut self.memory.key));
             self.memory.names.push(hash);

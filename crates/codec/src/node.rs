@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use tidegate_schema::{Choice, Rules};
 
+use crate::reader::WrittenName;
 use crate::scalar::Scalar;
 
 /// Names a [`Node`] of a plan.
@@ -31,6 +32,38 @@ pub(crate) struct Node {
     /// The node that reads an absent value's literal: the schema's rules are not for defaults. `None` for
     /// this node.
     pub(crate) filled_by: Option<NodeId>,
+    /// Whether a value is read once and its own type decides nothing: most nodes, found by
+    /// [`Node::reads_once`].
+    pub(crate) once: bool,
+}
+
+impl Node {
+    /// Whether the value need not be looked at before it is read or after.
+    pub(crate) fn reads_once(&self) -> bool {
+        let own_type = match &self.shape {
+            Shape::Column(_, writer) => writer.by_own_type(),
+            Shape::Skip | Shape::Flatten | Shape::Nested(_) => false,
+        };
+        let foreign = self.rules.as_ref().is_some_and(|rules| !rules.foreign.is_empty());
+        self.check_first.is_none() && self.choice.is_none() && !own_type && !foreign
+    }
+}
+
+impl Writer {
+    fn by_own_type(&self) -> bool {
+        match self {
+            Self::Variant(_) | Self::Dynamic => true,
+            Self::Element(values) => values.by_own_type(),
+            Self::Scalar(_)
+            | Self::LowCardinality(_)
+            | Self::Nullable { .. }
+            | Self::Array
+            | Self::Map { .. }
+            | Self::Tuple { .. }
+            | Self::Json
+            | Self::JsonText => false,
+        }
+    }
 }
 
 /// Nodes for objects, by the string of one of their members.
@@ -115,8 +148,7 @@ pub(crate) struct ObjectPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     pub(crate) name: Box<str>,
-    /// The name and its closing quote, as it stands in a JSON text without escapes.
-    pub(crate) quoted: Box<[u8]>,
+    pub(crate) written: WrittenName,
     pub(crate) node: NodeId,
     /// The schema requires it.
     pub(crate) required: bool,

@@ -35,27 +35,84 @@ const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// Where the first quote, backslash or control character at or after `at` stands, or the end.
+/// What ends a string, or a piece of it without escapes.
 #[inline]
-fn find_special(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = zeros(word ^ (ONES * b'"' as u64));
-        let backslash = zeros(word ^ (ONES * b'\\' as u64));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = quote | backslash | control;
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
+const fn special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+/// The high bit of each byte of `word` that is special; exact up to the first one.
+#[inline]
+const fn specials(word: u64) -> u64 {
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    zeros(word ^ (ONES * b'"' as u64)) | zeros(word ^ (ONES * b'\\' as u64)) | control
+}
+
+/// Without branches, so that compilers make it one comparison of vectors.
+#[inline]
+fn any_special(block: &[u8; BLOCK]) -> bool {
+    let found = block.iter().fold(0, |found, byte| {
+        found | u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20)
+    });
+    found != 0
+}
+
+/// Where a text is longer than a few words, so many bytes are looked at together.
+const BLOCK: usize = 32;
+
+/// How many bytes stand before the first quote, backslash or control character, or all of them.
+#[inline]
+fn before_special(bytes: &[u8]) -> usize {
+    let (mut at, mut rest) = (0, bytes);
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        let found = specials(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
         }
-        at += 8;
-    }
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            return at;
+        (at, rest) = (at + 8, behind);
+        if at == 16 {
+            while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>()
+                && !any_special(block)
+            {
+                (at, rest) = (at + BLOCK, behind);
+            }
         }
-        at += 1;
     }
-    bytes.len()
+    at + rest.iter().position(|byte| special(*byte)).unwrap_or(rest.len())
+}
+
+/// A member's name as it mostly stands in a JSON text: in quotes, a colon behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenName {
+    text: Box<[u8]>,
+    /// The first bytes of `text`, and the bits that they take.
+    head: (u128, u128),
+}
+
+impl WrittenName {
+    /// How a name is written; one that needs escapes is never found.
+    pub(crate) fn new(name: &str) -> Self {
+        let plain = !name.bytes().any(special);
+        // No JSON text has a zero byte where a name may begin.
+        let text = if plain { format!("\"{name}\":").into_bytes() } else { vec![0] };
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        for (at, byte) in text.iter().take(16).enumerate() {
+            (head[at], mask[at]) = (*byte, 0xFF);
+        }
+        Self { text: text.into(), head: (u128::from_le_bytes(head), u128::from_le_bytes(mask)) }
+    }
+
+    #[inline]
+    fn begins(&self, bytes: &[u8]) -> bool {
+        match bytes.first_chunk::<16>() {
+            Some(chunk) => {
+                let (head, mask) = self.head;
+                u128::from_le_bytes(*chunk) & mask == head
+                    && (self.text.len() <= 16 || bytes[16..].starts_with(&self.text[16..]))
+            }
+            None => bytes.starts_with(&self.text),
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -137,12 +194,12 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// Passes over a name if it is exactly next: `quoted` is the name with its closing quote.
+    /// Passes over a member's name and its colon, if they are next and stand as they mostly do.
     #[inline]
-    pub(crate) fn take_name(&mut self, quoted: &[u8]) -> bool {
-        let found = self.text.as_bytes().get(self.at + 1..).is_some_and(|rest| rest.starts_with(quoted));
+    pub(crate) fn take_name(&mut self, name: &WrittenName) -> bool {
+        let found = name.begins(&self.text.as_bytes()[self.at..]);
         if found {
-            self.at += 1 + quoted.len();
+            self.at += name.text.len();
         }
         found
     }
@@ -181,7 +238,7 @@ impl<'a> Reader<'a> {
             return Err(self.unexpected("a string"));
         }
         let start = self.at;
-        let end = find_special(self.text.as_bytes(), start);
+        let end = start + before_special(&self.text.as_bytes()[start..]);
         if self.text.as_bytes().get(end) == Some(&b'"') {
             self.at = end + 1;
             return Ok(RawString { raw: &self.text[start..end], escaped: false });
@@ -202,7 +259,7 @@ impl<'a> Reader<'a> {
                 Some(_) => return Err(self.unexpected("control characters escaped")),
                 None => return Err(self.unexpected("a closing quote")),
             }
-            self.at = find_special(self.text.as_bytes(), self.at);
+            self.at += before_special(&self.text.as_bytes()[self.at..]);
         }
     }
 
@@ -294,6 +351,12 @@ impl<'a> RawString<'a> {
         self.raw
     }
 
+    /// The text, if it needs no unescaping.
+    #[inline]
+    pub(crate) const fn plain(&self) -> Option<&'a str> {
+        if self.escaped { None } else { Some(self.raw) }
+    }
+
     fn unescape<'s>(&self, scratch: &'s mut String) -> &'s str {
         scratch.clear();
         let mut rest = self.raw;
@@ -335,12 +398,39 @@ mod tests {
 
     #[test]
     fn strings_end_at_the_quote_wherever_it_stands_in_a_word() {
-        for length in 0..40 {
+        for length in 0..200 {
             let text = format!("\"{}\"x", "a".repeat(length));
             let mut reader = Reader::new(&text);
             assert_eq!(reader.string().unwrap().raw(), "a".repeat(length));
             assert_eq!(reader.at(), length + 2);
+            for byte in ["\n", "\u{1f}", "\0"] {
+                let text = format!("\"{}{byte}{}\"", "a".repeat(length), "b".repeat(70));
+                assert!(Reader::new(&text).string().is_err(), "{text:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_name_is_taken_only_where_all_of_it_stands() {
+        for length in 0..40 {
+            let name = "n".repeat(length);
+            let written = WrittenName::new(&name);
+            for behind in ["1", &"1".repeat(40)] {
+                let text = format!("\"{name}\":{behind}");
+                let mut reader = Reader::new(&text);
+                assert!(reader.take_name(&written), "{text}");
+                assert_eq!(reader.at(), length + 3);
+                for other in [format!("\"{name}n\":{behind}"), format!("\"{name}\" :{behind}")] {
+                    assert!(!Reader::new(&other).take_name(&written), "{other}");
+                }
+                if length > 0 {
+                    let changed = text.replacen("n\"", "m\"", 1);
+                    assert!(!Reader::new(&changed).take_name(&written), "{changed}");
+                }
+            }
+            assert!(!Reader::new(&format!("\"{name}")).take_name(&written));
+        }
+        assert!(!Reader::new("\"a\\n\":1").take_name(&WrittenName::new("a\n")));
     }
 
     #[test]

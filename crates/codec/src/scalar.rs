@@ -154,6 +154,13 @@ impl Scalar {
                 column.push_str(text);
                 Ok(())
             }
+            (Kind::Integer { .. }, Token::Number(RawNumber { small: Some(value), text }), column) => {
+                if push_small(value, column) {
+                    Ok(())
+                } else {
+                    Err(self.out_of_range(text))
+                }
+            }
             (Kind::Integer { low, high, .. }, Token::Number(number), column) => {
                 match number::integer(&number) {
                     Some(value) if *low <= value && value <= *high && push_integer(value, column) => Ok(()),
@@ -356,6 +363,22 @@ pub(crate) fn quoted(text: &str) -> String {
 
 fn shortened(name: &str) -> &str {
     &name[..name.floor_char_boundary(120)]
+}
+
+/// As [`push_integer`], for the integers that most are, and columns of nothing else.
+#[inline]
+fn push_small(value: i64, column: &mut Column) -> bool {
+    match column {
+        Column::Int64(values) => {
+            values.push(value);
+            true
+        }
+        Column::UInt64(values) => value.try_into().map(|value| values.push(value)).is_ok(),
+        Column::Int32(values) => value.try_into().map(|value| values.push(value)).is_ok(),
+        Column::UInt32(values) => value.try_into().map(|value| values.push(value)).is_ok(),
+        Column::UInt16(values) => value.try_into().map(|value| values.push(value)).is_ok(),
+        other => push_integer(i128::from(value), other),
+    }
 }
 
 /// Pushes an integer into any column of integers; `false` if it does not fit.

@@ -49,14 +49,21 @@ impl<'p, 'm> Walk<'p, 'm> {
         if node.rules.is_none() && matches!(node.shape, Shape::Skip) {
             return self.skip_strictly();
         }
-        let result = self.value_of(node, columns);
+        let result = if node.once {
+            let first = self.reader.peek();
+            self.value_of(node, first, columns)
+        } else {
+            self.value_with_care(node, columns)
+        };
         match (&node.column, result) {
             (Some(column), Err(refusal)) => Err(refusal.in_column(column)),
             (_, result) => result,
         }
     }
 
-    fn value_of(&mut self, node: &'p Node, columns: &mut [Column]) -> Outcome {
+    /// Reads a value that is looked at before it is read, or after.
+    #[inline(never)]
+    fn value_with_care(&mut self, node: &'p Node, columns: &mut [Column]) -> Outcome {
         if let Some(check) = node.check_first {
             let start = self.reader.at();
             self.value(check, &mut [])?;
@@ -74,31 +81,37 @@ impl<'p, 'm> Walk<'p, 'm> {
         {
             return result;
         }
-        match first {
-            b'"' => self.string(node, columns)?,
-            b'0'..=b'9' | b'-' => {
-                let number = self.reader.number()?;
-                self.number(node, number, columns)?;
-            }
-            b'{' => self.object(node, columns)?,
-            b'[' => self.array(node, columns)?,
-            b't' => {
-                self.reader.literal("true")?;
-                self.boolean(node, true, columns)?;
-            }
-            b'f' => {
-                self.reader.literal("false")?;
-                self.boolean(node, false, columns)?;
-            }
-            b'n' => {
-                self.reader.literal("null")?;
-                self.null(node, columns)?;
-            }
-            _ => return Err(self.reader.unexpected("a value")),
-        }
+        self.value_of(node, first, columns)?;
         match &node.rules {
             Some(rules) if !rules.foreign.is_empty() => self.foreign(rules, first, start),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Reads the value that begins with `first`.
+    #[inline]
+    fn value_of(&mut self, node: &'p Node, first: u8, columns: &mut [Column]) -> Outcome {
+        match first {
+            b'"' => self.string(node, columns),
+            b'0'..=b'9' | b'-' => {
+                let number = self.reader.number()?;
+                self.number(node, number, columns)
+            }
+            b'{' => self.object(node, columns),
+            b'[' => self.array(node, columns),
+            b't' => {
+                self.reader.literal("true")?;
+                self.boolean(node, true, columns)
+            }
+            b'f' => {
+                self.reader.literal("false")?;
+                self.boolean(node, false, columns)
+            }
+            b'n' => {
+                self.reader.literal("null")?;
+                self.null(node, columns)
+            }
+            _ => Err(self.reader.unexpected("a value")),
         }
     }
 
@@ -127,12 +140,27 @@ impl<'p, 'm> Walk<'p, 'm> {
     fn string(&mut self, node: &'p Node, columns: &mut [Column]) -> Outcome {
         let start = self.reader.at();
         let raw = self.reader.string()?;
-        let mut scratch = std::mem::take(&mut self.memory.scratch);
-        let text = raw.text(&mut scratch);
-        let result = check_string(node.rules.as_deref(), text)
-            .and_then(|()| put(node, Token::String(text), self.reader.since(start), columns));
-        self.memory.scratch = scratch;
-        result
+        match raw.plain() {
+            Some(text) => self.text(node, text, start, columns),
+            None => {
+                let mut scratch = std::mem::take(&mut self.memory.scratch);
+                let result = self.text(node, raw.text(&mut scratch), start, columns);
+                self.memory.scratch = scratch;
+                result
+            }
+        }
+    }
+
+    /// A string that has been read; its JSON text begins at `start`.
+    #[inline]
+    fn text(&self, node: &Node, text: &str, start: usize, columns: &mut [Column]) -> Outcome {
+        check_string(node.rules.as_deref(), text)?;
+        match &node.shape {
+            Shape::Column(place, Writer::Scalar(scalar)) => {
+                scalar.write(Token::String(text), &mut columns[*place])
+            }
+            _ => put(node, Token::String(text), self.reader.since(start), columns),
+        }
     }
 
     #[inline]
