@@ -7,7 +7,7 @@ use tidegate_core::{PlanFingerprint, Reason, ReasonCode, Record, Reject, Stage, 
 use tidegate_native::{Column, ColumnError, Table, Type};
 use tidegate_schema::JsonSchema;
 
-use crate::block::Block;
+use crate::block::{Block, Memory};
 use crate::compile::{self, Compiled};
 use crate::instant::TimePatternError;
 use crate::meta::MetaColumn;
@@ -164,7 +164,10 @@ impl Plan {
             }
             Err(refusal) => {
                 block.roll_back();
-                Err(self.reject(*refusal, record.value.unwrap_or_default()))
+                let value = record.value.unwrap_or_default();
+                // What comes before the text turned out to be none decides nothing.
+                let refusal = self.undecodable(value).unwrap_or(refusal);
+                Err(self.reject(*refusal, value))
             }
         }
     }
@@ -186,6 +189,14 @@ impl Plan {
             MetaColumn::write(meta, source, record, columns)?;
         }
         Ok(())
+    }
+
+    /// Why a refused value is no JSON text at all, if it is none.
+    #[cold]
+    fn undecodable(&self, value: &[u8]) -> Option<Box<Refusal>> {
+        let bytes_max = self.compiled.limits.record_bytes_max;
+        let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= bytes_max)?;
+        Walk::new(&self.compiled, Reader::new(text), &mut Memory::default()).nothing().err()
     }
 
     /// The decisive reason, and what else the schema has against the value.

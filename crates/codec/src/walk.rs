@@ -42,6 +42,12 @@ impl<'p, 'm> Walk<'p, 'm> {
         Ok(())
     }
 
+    /// Reads the whole record and writes nothing: only whether it is a JSON text within the limits.
+    pub(crate) fn nothing(mut self) -> Outcome {
+        self.skip()?;
+        self.reader.end()
+    }
+
     /// Reads one value.
     #[inline]
     pub(crate) fn value(&mut self, id: NodeId, columns: &mut [Column]) -> Outcome {

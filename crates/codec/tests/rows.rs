@@ -391,6 +391,21 @@ fn broken_text_before_the_tag_is_no_json_and_a_tag_that_repeats_is_a_duplicate()
 }
 
 #[test]
+fn a_value_that_is_no_json_is_told_so_whatever_else_is_wrong_with_its_beginning() {
+    let schema = JsonSchema::parse(r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#).unwrap();
+    let plan = Plan::compile(&table(&[("n", "UInt8")]), Some(&schema), &PlanOptions::default()).unwrap();
+    let code = |json: &str| append(&plan, &mut plan.block(), json.as_bytes()).unwrap_err().reason().code;
+    for text in ["null and void", "7 of 9", "[1] [2]", r#"{"n":"x""#, r#"{"n":300} {"n":1}"#, r#"{"n":"x",}"#]
+    {
+        assert_eq!(code(text), ReasonCode::NotJson, "{text}");
+    }
+    for text in ["null", "7", "[1]", r#"{"n":"x"}"#] {
+        assert_eq!(code(text), ReasonCode::WrongType, "{text}");
+    }
+    assert_eq!(code(r#"{"n":300}"#), ReasonCode::OutOfRange);
+}
+
+#[test]
 fn of_alternatives_without_a_tag_the_one_that_came_closest_is_told() {
     let schema = JsonSchema::parse(
         r#"{"properties": {"v": {"anyOf": [
