@@ -34,7 +34,7 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 
 .PHONY: bench
 bench: setup ## measure decoding and encoding, then the whole path beside its limits
-	@source scripts/environment && $(CARGO) bench --locked --package tidegate-codec --bench decode
+	@source scripts/environment && $(CARGO) bench --locked --package tidegate-bench --bench decode
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
 
 .PHONY: clean

@@ -1,4 +1,4 @@
-//! Events of a chosen size, with their schema and table: the fields of the codec's benchmark.
+//! Events of a chosen size, with their schema and table.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ const FIELDS: [FieldOf; 28] = [
 ];
 
 /// One kind of event: the first fields of the list, as many as fit, and a note that fills the rest.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Events {
     fields: &'static [FieldOf],
     size: usize,
@@ -107,50 +107,80 @@ pub struct Events {
 /// The text that notes are cut from.
 const NOTE: &str =
     "Delivered to the side entrance as agreed by phone, receipt on paper, two parcels of three. ";
-/// What a note without text adds to an event.
-const NOTE_BYTES: usize = r#","note":"""#.len();
+/// An event whose number is as long as numbers get here.
+const N_LONGEST: usize = 9_999_999;
 
 impl Events {
-    /// Events of `size` bytes of JSON.
+    /// Events of exactly `size` bytes of JSON, for numbers below ten million.
+    #[must_use]
     pub fn of_size(size: usize) -> Self {
-        let fits = |n_fields: &usize| {
-            Self { fields: &FIELDS[..*n_fields], size: 0 }.json(0).len() <= size.saturating_sub(8)
-        };
-        let n_fields = (1..=FIELDS.len()).take_while(fits).last().unwrap_or(1);
-        Self { fields: &FIELDS[..n_fields], size }
+        let of = |n_fields: usize| Self { fields: &FIELDS[..n_fields], size };
+        let fits = |n_fields: &usize| of(*n_fields).bare(N_LONGEST).len() + 16 <= size;
+        of((1..=FIELDS.len()).take_while(fits).last().unwrap_or(1))
+    }
+
+    /// Event `n` with an empty note.
+    fn bare(self, n: usize) -> String {
+        let members = self.fields.iter().map(|(name, _, _, value)| format!("\"{name}\":{},", value(n)));
+        format!("{{{}\"note\":\"\"}}", members.collect::<String>())
     }
 
     /// Event `n`.
+    #[must_use]
     pub fn json(self, n: usize) -> String {
-        let members: Vec<String> =
-            self.fields.iter().map(|(name, _, _, value)| format!("\"{name}\":{}", value(n))).collect();
-        let members = members.join(",");
-        let n_note = self.size.saturating_sub(members.len() + 2 + NOTE_BYTES);
-        let note: String = NOTE.chars().cycle().skip(n % NOTE.len()).take(n_note).collect();
-        format!("{{{members},\"note\":\"{note}\"}}")
+        let mut json = self.bare(n);
+        let room = self.size.saturating_sub(json.len());
+        let note: String = NOTE.chars().cycle().skip(n % NOTE.len()).take(room).collect();
+        json.insert_str(json.len() - 2, &note);
+        json
     }
 
     /// The schema that every event keeps.
+    ///
+    /// # Errors
+    /// None, if the list's own schemas are right.
     pub fn schema(self) -> anyhow::Result<JsonSchema> {
         let properties: Vec<String> =
             self.fields.iter().map(|(name, schema, ..)| format!("\"{name}\":{schema}")).collect();
         let names: Vec<&str> = self.fields.iter().map(|(name, ..)| *name).collect();
         let schema = format!(
-            r#"{{"type":"object","required":{},"additionalProperties":false,"properties":{{{},"note":{{"type":"string"}}}}}}"#,
+            r#"{{"type":"object","required":{},"additionalProperties":false,"properties":{{{},"note":{{"type":"string","maxLength":2000}}}}}}"#,
             json!(names),
             properties.join(",")
         );
         JsonSchema::parse(&schema).context("parse the events' schema")
     }
 
+    /// The table's columns, by name and type.
+    pub fn columns(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.fields.iter().map(|(name, _, ty, _)| (*name, *ty)).chain([("note", "String")])
+    }
+
     /// The table that takes them, with a window of insert tokens.
+    #[must_use]
     pub fn create_table(self, table: &str) -> String {
-        let columns: Vec<String> =
-            self.fields.iter().map(|(name, _, ty, _)| format!("`{name}` {ty}")).collect();
+        let columns: Vec<String> = self.columns().map(|(name, ty)| format!("`{name}` {ty}")).collect();
         format!(
-            "CREATE TABLE {table} ({}, note String) ENGINE = MergeTree ORDER BY (event, id) \
+            "CREATE TABLE {table} ({}) ENGINE = MergeTree ORDER BY (event, id) \
              SETTINGS non_replicated_deduplication_window = 10000",
             columns.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_exactly_the_size_that_was_asked_for() {
+        for size in [150, 754, 1600] {
+            let events = Events::of_size(size);
+            for n in [0, 1, 99, 12_345, 1_999_999] {
+                let json = events.json(n);
+                assert_eq!(json.len(), size, "{json}");
+                assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use tidegate_kafka::{KafkaAdmin, KafkaOptions, TopicSpec};
 use tidegate_native::Table;
 use tidegate_schema::JsonSchema;
 
-use crate::events::Events;
+use tidegate_bench::Events;
 
 /// The database of all tables.
 pub const DATABASE: &str = "bench";

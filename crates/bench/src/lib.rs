@@ -1,0 +1,5 @@
+//! What the benchmarks share: events of chosen sizes.
+
+mod events;
+
+pub use events::Events;
