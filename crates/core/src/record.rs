@@ -198,13 +198,23 @@ pub struct Records {
     source: TopicPartition,
     /// None of them is empty.
     chunks: Vec<Chunk>,
+    /// Bytes and records that a new arena is made for.
+    room: (usize, usize),
 }
 
 impl Records {
     /// An empty run of records of `source`.
     #[must_use]
     pub const fn new(source: TopicPartition) -> Self {
-        Self { source, chunks: Vec::new() }
+        Self { source, chunks: Vec::new(), room: (0, 0) }
+    }
+
+    /// An empty run of records of the same source. Its first record makes room for as many as are here in
+    /// the last arena.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let room = self.chunks.last().map_or(self.room, |last| (last.arena.len(), last.entries.len()));
+        Self { source: self.source.clone(), chunks: Vec::new(), room }
     }
 
     /// Where the records come from.
@@ -248,7 +258,9 @@ impl Records {
     fn open_chunk(&mut self) -> &mut Chunk {
         let first = self.len();
         if self.chunks.last().is_none_or(|chunk| chunk.arena.len() > ARENA_BYTES_MAX) {
-            self.chunks.push(Chunk { first, ..Chunk::default() });
+            let (bytes, records) = self.room;
+            let (arena, entries) = (Vec::with_capacity(bytes), Vec::with_capacity(records));
+            self.chunks.push(Chunk { first, arena, entries, headers: Vec::new() });
         }
         self.chunks.last_mut().expect("a chunk was pushed if there was none")
     }

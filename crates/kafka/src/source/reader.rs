@@ -185,7 +185,8 @@ impl Reader {
         if open.chunk.is_empty() {
             return;
         }
-        let records = std::mem::replace(&mut open.chunk, Records::new(open.source.clone()));
+        let another = open.chunk.another();
+        let records = std::mem::replace(&mut open.chunk, another);
         let told = self.consumer.context().end(&open.source).unwrap_or(open.end);
         open.end = told.max(open.end).max(open.position);
         let event = SourceEvent::Records { epoch: open.epoch, records, end: open.end };
