@@ -2,18 +2,20 @@
 //! ARCHITECTURE.md.
 
 /// Our crates, by ring, and which of our crates each may depend on.
-pub(crate) const LAYERS: [(&str, &[&str]); 13] = [
+pub(crate) const LAYERS: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("config", &[]),
     ("native", &[]),
     ("schema", &[]),
+    ("protocol", &["core"]),
     ("codec", &["core", "native", "schema"]),
-    ("pipeline", &["core", "config", "native", "schema", "codec"]),
+    ("pipeline", &["core", "config", "native", "protocol", "schema", "codec"]),
     ("kafka", &["core", "pipeline"]),
     ("clickhouse", &["core", "native", "pipeline"]),
     ("broker", &[]),
     ("engine", &[]),
     ("testkit", &["core", "native", "pipeline"]),
+    ("model", &["core", "protocol"]),
     (
         "tidegate",
         &[

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_core::{Fault, InsertToken};
+use tidegate_core::{Fault, InsertToken, OffsetRange, TopicPartition};
 use tidegate_native::Table;
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 
@@ -64,6 +64,15 @@ impl Warehouse for Client {
             self.report_short_memory(database, table).await;
         }
         Ok(described)
+    }
+
+    async fn landed(
+        &self,
+        table: &Table,
+        source: &TopicPartition,
+        range: OffsetRange,
+    ) -> Result<Vec<i64>, Fault> {
+        self.positions(table, source, range).await
     }
 
     async fn create(&self, ddl: &str) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ mod client;
 mod codes;
 mod compression;
 mod insert;
+mod landed;
 mod options;
 mod replicas;
 mod secret;

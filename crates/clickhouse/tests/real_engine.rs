@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_clickhouse::{Client, ClientOptions, Compression, DedupWindow, Secret, Url};
-use tidegate_core::{FaultKind, InsertToken, OffsetRange, TopicPartition};
+use tidegate_core::{FaultKind, InsertToken, OffsetRange, PartId, TopicPartition};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
 use tidegate_native::{BlockColumn, Column, ColumnDefault, Table, Type, write_block};
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
@@ -54,7 +54,7 @@ async fn with_database(engine: &Engine) -> Client {
 
 fn token(first: i64, end: i64) -> InsertToken {
     let range = OffsetRange::new(first, end).unwrap();
-    InsertToken::new("group", &TopicPartition::new("topic", 0), range, "ev.t", 0)
+    InsertToken::new("group", &TopicPartition::new("topic", 0), range, "ev.t", PartId(0))
 }
 
 /// A block of one column, in Native.

@@ -16,17 +16,72 @@ impl fmt::Display for PlanFingerprint {
     }
 }
 
+/// Tells the parts of a batch apart: a hash of an event's name and its table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartId(pub u64);
+
+impl PartId {
+    /// The part of `event`'s rows for `table`.
+    #[must_use]
+    pub fn of(event: &str, table: &str) -> Self {
+        // FNV-1a: stable between builds, unlike std's hasher. 0xff stands in no UTF-8 text.
+        let bytes = event.bytes().chain([0xff]).chain(table.bytes());
+        Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The rows of `part` before offset `until` are in its table, though the checkpoint stands before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stored {
+    /// The part.
+    pub part: PartId,
+    /// One past the last offset that is stored.
+    pub until: i64,
+}
+
+/// What is being inserted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Intent {
+    /// One past the last offset of what is being inserted.
+    pub end: i64,
+    /// The end of the batch that this was cut from because the server refused it; else `end`. It is a
+    /// part of every token.
+    pub root: i64,
+    /// The plans by which the rows were formed.
+    pub plan: PlanFingerprint,
+    /// The offsets that become no rows: refused while the rows were formed, or by the server alone. In
+    /// order, each once.
+    pub refused: Vec<i64>,
+}
+
 /// The committed offset with its metadata.
 ///
-/// The metadata string is `v1` when nothing is in flight, `v1;end=<end>;plan=<16 hex digits>` while the
-/// batch `offset..end` is being inserted. Empty metadata (another program's commit, or an offset
-/// that a person set) counts as nothing in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The metadata string is `v1`, followed by what applies of, in this order:
+///
+/// * `;end=<end>;plan=<16 hex digits>`: the batch `offset..end` is being inserted;
+/// * `;of=<end>`: it was cut from the batch that ends there;
+/// * `;out=<runs>`: these of its offsets become no rows. A run is the distance from the end of the one
+///   before (the first: from the offset), and `+<length>` if it is longer than one;
+/// * `;in=<part>:<until>,..`: rows of these parts (16 hex digits) are stored before `until`, a distance
+///   from the offset.
+///
+/// Empty metadata (another program's commit, or an offset that a person set) counts as nothing in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
     /// Everything before this offset is durable.
     pub offset: i64,
-    /// One past the last offset of the batch being inserted, with the plan it was formed by.
-    pub intent: Option<(i64, PlanFingerprint)>,
+    /// What is being inserted.
+    pub intent: Option<Intent>,
+    /// What is stored beyond the offset: parts of a batch that was cut because of its other parts.
+    pub stored: Vec<Stored>,
 }
 
 /// The committed metadata is not one of ours.
@@ -34,7 +89,7 @@ pub struct Checkpoint {
 pub enum CheckpointError {
     /// Not a text that any version of Tidegate writes.
     #[error(
-        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` or `v1;end=<offset>;plan=<hex>`"
+        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1`, or `v1;` and what is in flight"
     )]
     Foreign {
         /// The text found.
@@ -57,31 +112,46 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
+    /// The longest metadata that brokers take unless told otherwise (`offset.metadata.max.bytes`).
+    pub const METADATA_BYTES_MAX: usize = 4096;
+
     /// Nothing is in flight.
     #[must_use]
     pub const fn settled(offset: i64) -> Self {
-        Self { offset, intent: None }
+        Self { offset, intent: None, stored: Vec::new() }
     }
 
-    /// The batch `range` is being inserted.
+    /// The whole batch `range` is being inserted.
     #[must_use]
     pub const fn intending(range: OffsetRange, plan: PlanFingerprint) -> Self {
-        Self { offset: range.first(), intent: Some((range.end(), plan)) }
+        let intent = Intent { end: range.end(), root: range.end(), plan, refused: Vec::new() };
+        Self { offset: range.first(), intent: Some(intent), stored: Vec::new() }
     }
 
     /// The batch in flight.
     #[must_use]
     pub fn range(&self) -> Option<OffsetRange> {
-        self.intent.and_then(|(end, _)| OffsetRange::new(self.offset, end))
+        self.intent.as_ref().and_then(|intent| OffsetRange::new(self.offset, intent.end))
     }
 
     /// The metadata string that is committed with the offset.
     #[must_use]
     pub fn metadata(&self) -> String {
-        match self.intent {
-            None => "v1".to_owned(),
-            Some((end, plan)) => format!("v1;end={end};plan={plan}"),
+        let mut text = "v1".to_owned();
+        if let Some(Intent { end, root, plan, refused }) = &self.intent {
+            text.push_str(&format!(";end={end};plan={plan}"));
+            if root != end {
+                text.push_str(&format!(";of={root}"));
+            }
+            if !refused.is_empty() {
+                text.push_str(&format!(";out={}", write_runs(self.offset, refused)));
+            }
         }
+        if !self.stored.is_empty() {
+            let one = |stored: &Stored| format!("{}:{}", stored.part, stored.until - self.offset);
+            text.push_str(&format!(";in={}", self.stored.iter().map(one).collect::<Vec<_>>().join(",")));
+        }
+        text
     }
 
     /// Reads a committed offset and its metadata.
@@ -90,31 +160,95 @@ impl Checkpoint {
     /// When the metadata is neither empty nor a checkpoint. The offset alone still stands; whether to
     /// go on from it is the caller's decision.
     pub fn parse(offset: i64, metadata: &str) -> Result<Self, CheckpointError> {
-        let foreign = || CheckpointError::Foreign { metadata: metadata.chars().take(100).collect() };
-        let mut parts = metadata.split(';');
-        match parts.next().unwrap_or_default() {
-            "" if metadata.is_empty() => return Ok(Self::settled(offset)),
+        if metadata.is_empty() {
+            return Ok(Self::settled(offset));
+        }
+        let shown = || metadata.chars().take(100).collect();
+        let mut words = metadata.split(';');
+        match words.next().unwrap_or_default() {
             "v1" => {}
             other if other.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok()) => {
-                return Err(CheckpointError::Newer { metadata: metadata.chars().take(100).collect() });
+                return Err(CheckpointError::Newer { metadata: shown() });
             }
-            _ => return Err(foreign()),
+            _ => return Err(CheckpointError::Foreign { metadata: shown() }),
         }
-        let (Some(end), Some(plan)) = (parts.next(), parts.next()) else {
-            return if metadata == "v1" { Ok(Self::settled(offset)) } else { Err(foreign()) };
-        };
-        let end = end.strip_prefix("end=").and_then(|end| end.parse::<i64>().ok()).ok_or_else(foreign)?;
-        let plan = plan.strip_prefix("plan=").filter(|plan| plan.len() == 16).ok_or_else(foreign)?;
-        let plan = u64::from_str_radix(plan, 16).map_err(|_| foreign())?;
-        if parts.next().is_some() {
-            return Err(foreign());
+        let read = read_words(offset, words.peekable());
+        let checkpoint = read.ok_or_else(|| CheckpointError::Foreign { metadata: shown() })?;
+        match &checkpoint.intent {
+            Some(intent) if intent.end <= offset => {
+                Err(CheckpointError::Backwards { offset, end: intent.end })
+            }
+            Some(_) | None => Ok(checkpoint),
         }
-        if end <= offset {
-            return Err(CheckpointError::Backwards { offset, end });
-        }
-        Ok(Self { offset, intent: Some((end, PlanFingerprint(plan))) })
     }
 }
+
+/// What stands behind the version; `None` if it is not what [`Checkpoint::metadata`] writes.
+fn read_words<'a>(
+    offset: i64,
+    mut words: std::iter::Peekable<impl Iterator<Item = &'a str>>,
+) -> Option<Checkpoint> {
+    let mut word = |name: &str| words.next_if(|word| word.starts_with(name)).map(|word| &word[name.len()..]);
+    let mut checkpoint = Checkpoint::settled(offset);
+    if let Some(end) = word("end=") {
+        let end = end.parse().ok()?;
+        let plan = word("plan=").filter(|plan| plan.len() == 16)?;
+        let plan = PlanFingerprint(u64::from_str_radix(plan, 16).ok()?);
+        let root = match word("of=") {
+            Some(root) => root.parse().ok().filter(|root| *root > end)?,
+            None => end,
+        };
+        let refused = match word("out=") {
+            Some(runs) => read_runs(offset, end, runs)?,
+            None => Vec::new(),
+        };
+        checkpoint.intent = Some(Intent { end, root, plan, refused });
+    }
+    if let Some(stored) = word("in=") {
+        checkpoint.stored = stored.split(',').map(|one| read_stored(offset, one)).collect::<Option<_>>()?;
+    }
+    words.next().is_none().then_some(checkpoint)
+}
+
+fn read_stored(offset: i64, text: &str) -> Option<Stored> {
+    let (part, until) = text.split_once(':').filter(|(part, _)| part.len() == 16)?;
+    let until = until.parse::<i64>().ok().filter(|until| *until > 0)?;
+    Some(Stored { part: PartId(u64::from_str_radix(part, 16).ok()?), until: offset.checked_add(until)? })
+}
+
+/// Sorted offsets as runs.
+fn write_runs(from: i64, offsets: &[i64]) -> String {
+    let mut runs = Vec::new();
+    let mut before = from;
+    for run in offsets.chunk_by(|a, b| a + 1 == *b) {
+        let distance = run[0] - before;
+        runs.push(if run.len() == 1 { distance.to_string() } else { format!("{distance}+{}", run.len()) });
+        before = run[run.len() - 1] + 1;
+    }
+    runs.join(",")
+}
+
+/// Runs as sorted offsets, all before `end`: a few bytes may not stand for a list without bound.
+fn read_runs(from: i64, end: i64, runs: &str) -> Option<Vec<i64>> {
+    let mut offsets = Vec::new();
+    let mut next = from;
+    for run in runs.split(',') {
+        let (distance, length) = match run.split_once('+') {
+            Some((distance, length)) => (distance, length.parse::<i64>().ok().filter(|length| *length > 1)?),
+            None => (run, 1),
+        };
+        let first = next.checked_add(distance.parse::<i64>().ok().filter(|distance| *distance >= 0)?)?;
+        next = first.checked_add(length).filter(|next| *next <= end)?;
+        if offsets.len() as i64 + length > RUN_OFFSETS_MAX {
+            return None;
+        }
+        offsets.extend(first..next);
+    }
+    Some(offsets)
+}
+
+/// No batch has more records than this; a longer list is not ours.
+const RUN_OFFSETS_MAX: i64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -124,7 +258,18 @@ mod tests {
     fn a_checkpoint_reads_back_as_it_was_written() {
         let intending =
             Checkpoint::intending(OffsetRange::new(58, 1058).unwrap(), PlanFingerprint(0xdead_beef));
-        for checkpoint in [Checkpoint::settled(0), Checkpoint::settled(i64::MAX), intending] {
+        let mut cut = intending.clone();
+        cut.stored = vec![Stored { part: PartId(7), until: 400 }, Stored { part: PartId(9), until: 1058 }];
+        let stored = Checkpoint { intent: None, ..cut.clone() };
+        if let Some(intent) = &mut cut.intent {
+            intent.root = 2000;
+            intent.refused = vec![58, 60, 61, 62, 1057];
+        }
+        assert_eq!(
+            cut.metadata(),
+            "v1;end=1058;plan=00000000deadbeef;of=2000;out=0,1+3,994;in=0000000000000007:342,0000000000000009:1000"
+        );
+        for checkpoint in [Checkpoint::settled(0), Checkpoint::settled(i64::MAX), intending, cut, stored] {
             assert_eq!(Checkpoint::parse(checkpoint.offset, &checkpoint.metadata()), Ok(checkpoint));
         }
     }
@@ -139,6 +284,11 @@ mod tests {
             "v1;end=x;plan=0000000000000000",
             "v1;end=9;plan=1",
             "v1;end=9;plan=0000000000000000;more",
+            "v1;end=9;plan=0000000000000000;of=9",
+            "v1;end=9;plan=0000000000000000;out=0+9223372036854775807",
+            "v1;end=9;plan=0000000000000000;out=4",
+            "v1;in=",
+            "v1;in=0000000000000001:0",
         ] {
             assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Foreign { .. })), "{text}");
         }

@@ -11,7 +11,7 @@ mod record;
 mod reject;
 mod token;
 
-pub use checkpoint::{Checkpoint, CheckpointError, PlanFingerprint};
+pub use checkpoint::{Checkpoint, CheckpointError, Intent, PartId, PlanFingerprint, Stored};
 pub use dead_letter::{DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Provenance, header};
 pub use fault::{Fault, FaultKind};
 pub use range::{OffsetRange, TopicPartition};

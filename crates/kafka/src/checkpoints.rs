@@ -127,7 +127,7 @@ impl Group {
 
 /// A list with these checkpoints' offsets and metadata.
 pub(crate) fn offsets<'a>(
-    checkpoints: impl IntoIterator<Item = (&'a TopicPartition, Checkpoint)>,
+    checkpoints: impl IntoIterator<Item = (&'a TopicPartition, &'a Checkpoint)>,
 ) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (source, checkpoint) in checkpoints {
@@ -200,7 +200,7 @@ impl Committer {
             Ok(consumer) => consumer,
             Err(fault) => return Some(CommitError { kind: Refusal::Whole, fault }),
         };
-        let list = offsets(round.iter().map(|commit| (&commit.source, commit.checkpoint)));
+        let list = offsets(round.iter().map(|commit| (&commit.source, &commit.checkpoint)));
         let result = consumer.commit(&list, CommitMode::Sync);
         drop(held);
         result.err().map(|error| CommitError::of(&error, round, &self.address))
@@ -286,7 +286,7 @@ mod tests {
         let range = tidegate_core::OffsetRange::new(3, 9).unwrap();
         let checkpoint = Checkpoint::intending(range, PlanFingerprint(1));
         let source = TopicPartition::new("t", 2);
-        let list = offsets([(&source, checkpoint)]);
+        let list = offsets([(&source, &checkpoint)]);
         let element = list.find_partition("t", 2).unwrap();
         assert_eq!(element.offset(), Offset::Offset(3));
         assert_eq!(Checkpoint::parse(3, element.metadata()), Ok(checkpoint));

@@ -179,7 +179,7 @@ impl Writer {
         let Some(client) = self.client.as_ref() else { return Err(gone(&request.source)) };
         let Err(error) = write(client, &self.group, request) else { return Ok(()) };
         if !error.aborted {
-            self.unsettled.insert(request.source.clone(), request.checkpoint);
+            self.unsettled.insert(request.source.clone(), request.checkpoint.clone());
         }
         if error.broken {
             warn!(fault = %error.fault, "the transactional producer is made anew");
@@ -222,7 +222,7 @@ impl Writer {
         let found = committed(&*self.group.consumer()?, sources, REQUEST_TIMEOUT)?;
         self.unsettled.remove(&request.source);
         let found = found.get(&request.source).and_then(|found| found.checkpoint().ok());
-        Ok(same && found == Some(request.checkpoint))
+        Ok(same && found.as_ref() == Some(&request.checkpoint))
     }
 }
 
@@ -249,7 +249,7 @@ fn write(client: &Client, group: &Group, request: &mut Request) -> Result<(), Tr
     let Some(metadata) = consumer.group_metadata() else {
         return Err(transactions.abort(gone(&request.source)));
     };
-    let offsets = offsets([(&request.source, request.checkpoint)]);
+    let offsets = offsets([(&request.source, &request.checkpoint)]);
     let committed = transactions.commit(Some((&offsets, &metadata)));
     drop(held);
     committed

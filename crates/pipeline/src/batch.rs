@@ -1,14 +1,16 @@
 //! A batch in the making: records of one partition, decoded as they arrive into one block a table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_codec::Block;
 use tidegate_config::{Resolved, Tombstones};
 use tidegate_core::{
-    Fault, OffsetRange, PlanFingerprint, Reason, ReasonCode, Record, Records, Reject, Stage, TopicPartition,
+    Fault, OffsetRange, PartId, PlanFingerprint, Reason, ReasonCode, Record, Records, Reject, Stage,
+    TopicPartition,
 };
+use tidegate_protocol::Course;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Held};
@@ -21,8 +23,6 @@ use crate::tables::{NoPlan, TablePlan, Tables};
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) plan: Arc<TablePlan>,
-    /// Which block of its table this is, among the batch's blocks; part of the insert token.
-    pub(crate) n: usize,
     pub(crate) block: Block,
     /// For each row of the block, the index of its record in the batch.
     pub(crate) rows: Vec<usize>,
@@ -51,6 +51,52 @@ impl Batch {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         PlanFingerprint(hash)
+    }
+
+    /// The offset of the record at `index`.
+    pub(crate) fn offset(&self, index: usize) -> i64 {
+        self.records.get(index).map_or(self.range.first(), |record| record.offset)
+    }
+
+    /// The index of the record at `offset`, if there is one.
+    pub(crate) fn index(&self, offset: i64) -> Option<usize> {
+        let (mut low, mut high) = (0, self.records.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.offset(middle) < offset { low = middle + 1 } else { high = middle }
+        }
+        self.records.get(low).filter(|record| record.offset == offset).map(|_| low)
+    }
+
+    /// The offsets of what was refused while rows were formed, in order.
+    pub(crate) fn unfit(&self) -> Vec<i64> {
+        self.rejected.iter().map(|rejected| self.offset(rejected.index)).collect()
+    }
+
+    /// Takes more rejects in.
+    pub(crate) fn reject(&mut self, refused: Vec<Rejected>) {
+        self.rejected.extend(refused);
+        self.rejected.sort_by_key(|rejected| rejected.index);
+    }
+
+    /// The indexes of the part's rows that are to be sent now.
+    pub(crate) fn wanted(&self, course: &Course, part: &Part) -> Vec<usize> {
+        if course.wants_all() {
+            return part.rows.clone();
+        }
+        let wanted = |index: &usize| course.wants(part.id(), self.offset(*index));
+        part.rows.iter().copied().filter(wanted).collect()
+    }
+
+    /// The offsets of every record that belongs to the part, refused ones included.
+    pub(crate) fn offsets_of(&self, part: &Part) -> BTreeSet<i64> {
+        let its = |reject: &Reject| {
+            reject.event.as_ref() == Some(&part.plan.event)
+                && reject.table.as_ref() == Some(&part.plan.table.name)
+        };
+        let refused = self.rejected.iter().filter(|rejected| its(&rejected.reject));
+        let indexes = part.rows.iter().copied().chain(refused.map(|rejected| rejected.index));
+        indexes.map(|index| self.offset(index)).collect()
     }
 
     /// What the batch occupies, in bytes.
@@ -225,8 +271,7 @@ impl OpenBatch {
             return Ok(*part);
         }
         let plan = tables.plan(resolved).await?;
-        let n = self.parts.iter().filter(|part| part.plan.table.name == plan.table.name).count();
-        self.parts.push(Part::new(plan, n));
+        self.parts.push(Part::new(plan));
         self.part_by_event.insert(resolved.event.clone(), self.parts.len() - 1);
         Ok(self.parts.len() - 1)
     }
@@ -258,9 +303,14 @@ impl OpenBatch {
 
 impl Part {
     /// No rows yet.
-    pub(crate) fn new(plan: Arc<TablePlan>, n: usize) -> Self {
+    pub(crate) fn new(plan: Arc<TablePlan>) -> Self {
         let block = plan.plan.block();
-        Self { plan, n, block, rows: Vec::new(), n_dropped: 0 }
+        Self { plan, block, rows: Vec::new(), n_dropped: 0 }
+    }
+
+    /// What its tokens and checkpoints call it.
+    pub(crate) fn id(&self) -> PartId {
+        self.plan.id()
     }
 
     /// Decodes, validates and appends one record; `index` is its place in the batch.

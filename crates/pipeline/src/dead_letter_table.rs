@@ -2,11 +2,11 @@
 //! that it holds what the dead-letter topic holds, and can be queried by reason.
 
 use bytes::Bytes;
-use tidegate_core::{DeadLetter, TopicPartition};
+use tidegate_core::DeadLetter;
 use tidegate_native::{BlockColumn, Column, ColumnDefault, Table, TableColumn, Type, write_block};
 
 use crate::batch::Batch;
-use crate::port::EncodedBlock;
+use crate::port::{EncodedBlock, Rejected};
 use crate::settings::ConnectorSettings;
 
 /// The columns that the sink writes, with their types. The table may have more, with defaults.
@@ -74,8 +74,8 @@ impl DeadLetterBlock {
 /// Encodes the rejects of a batch.
 pub(crate) fn dead_letter_block(
     settings: &ConnectorSettings,
-    source: &TopicPartition,
     batch: &Batch,
+    letters: &[Rejected],
     table: &str,
 ) -> DeadLetterBlock {
     let types: Vec<Type> = DEAD_LETTER_COLUMNS
@@ -85,9 +85,9 @@ pub(crate) fn dead_letter_block(
     let mut columns: Vec<Column> =
         types.iter().map(|ty| Column::for_type(ty).expect("the types above have columns")).collect();
     let plan = batch.fingerprint().to_string();
-    for rejected in &batch.rejected {
+    for rejected in letters {
         let record = batch.records.get(rejected.index).expect("rejects point into their batch");
-        let letter = DeadLetter { source, record, reject: &rejected.reject };
+        let letter = DeadLetter { source: batch.records.source(), record, reject: &rejected.reject };
         push_letter(&mut columns, settings, &plan, &letter);
     }
     let block: Vec<BlockColumn<'_>> = DEAD_LETTER_COLUMNS
@@ -96,8 +96,7 @@ pub(crate) fn dead_letter_block(
         .map(|((name, ty), column)| BlockColumn { name, ty, column })
         .collect();
     let mut native = Vec::new();
-    write_block(&block, batch.rejected.len(), &mut native)
-        .expect("every letter gives every column one value");
+    write_block(&block, letters.len(), &mut native).expect("every letter gives every column one value");
     let described = DEAD_LETTER_COLUMNS.iter().zip(types);
     DeadLetterBlock {
         table: Table {
@@ -113,7 +112,7 @@ pub(crate) fn dead_letter_block(
         },
         native: Bytes::from(native),
         columns: DEAD_LETTER_COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        rows: batch.rejected.len(),
+        rows: letters.len(),
     }
 }
 

@@ -1,28 +1,29 @@
-//! The delivery protocol for one batch: state the intent, insert every block under its token, then
-//! commit, together with the dead letters if there are any (design: delivery).
+//! Delivers one batch: does what the protocol's [`Course`] decides, and tells it what came of it (design:
+//! delivery).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tidegate_codec::Block;
 use tidegate_config::Delivery as Guarantee;
 use tidegate_core::{
-    Checkpoint, Fault, FaultKind, InsertToken, Reason, ReasonCode, Reject, Stage, TopicPartition,
+    Checkpoint, Fault, FaultKind, InsertToken, OffsetRange, PartId, Reason, ReasonCode, Reject, Stage,
+    TopicPartition,
 };
+use tidegate_protocol::{Answer, Course, Effect};
 use tokio::time::Instant;
 
+use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
-use crate::batch::{Batch, Part, oldest_wait};
+use crate::batch::{Batch, oldest_wait};
 use crate::dead_letter_table::dead_letter_block;
 use crate::halt::{HaltGuard, Halted};
 use crate::metrics::ConnectorMetrics;
-use crate::port::{CheckpointLog, EncodedBlock, Epoch, InsertError, Rejected, Warehouse};
+use crate::port::{CheckpointLog, Epoch, InsertError, Rejected, Warehouse};
 use crate::settings::ConnectorSettings;
 use crate::status::Status;
-use crate::tables::{NoPlan, TablePlan, Tables};
+use crate::tables::{TablePlan, Tables};
 
 /// What every partition of a connector shares.
 #[derive(Debug)]
@@ -55,8 +56,9 @@ pub(crate) struct Delivered {
     pub(crate) committed: bool,
 }
 
-/// After so many answers that no table of codes knows, the block is suspected rather than the world.
-const UNKNOWN_TRIES_MAX: u32 = 5;
+/// How long after a commit a process counts on owning the partition still. Before it sends anything
+/// later than that it commits its intent again, which fails if it does not.
+const OWNERSHIP_MAX: Duration = Duration::from_secs(5);
 
 /// Delivers one batch of a partition, however long it takes.
 pub(crate) struct Delivery<'a, L, W> {
@@ -65,57 +67,85 @@ pub(crate) struct Delivery<'a, L, W> {
     pub(crate) epoch: Epoch,
 }
 
-/// What became of one part's rows that the server would not take.
-type Refusals = Vec<Rejected>;
+/// A batch at work.
+struct Work {
+    batch: Batch,
+    /// What the parts of the piece at hand were answered.
+    answers: Vec<(PartId, Answer)>,
+    /// Parts whose answers have been faults, with what is known about them.
+    attempts: BTreeMap<PartId, Attempt>,
+    /// Why the server refused rows alone, by offset.
+    condemned: BTreeMap<i64, Reject>,
+    /// When the intent was last committed, and so this process was the partition's owner.
+    stated_at: Instant,
+}
 
 impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
-    /// Runs the protocol.
-    pub(crate) async fn deliver(&self, mut batch: Batch) -> Result<Delivered, Undelivered> {
+    /// Runs the protocol. `begun` is the checkpoint whose intent this batch is, if there is one.
+    pub(crate) async fn deliver(
+        &self,
+        mut batch: Batch,
+        begun: Option<&Checkpoint>,
+    ) -> Result<Delivered, Undelivered> {
         self.doubt_old_plans(&mut batch).await?;
         self.guard(&batch, &batch.rejected)?;
-        let fingerprint = batch.fingerprint();
-        let anything = !batch.parts.is_empty() || !batch.rejected.is_empty();
-        if anything && self.shared.settings.guarantee == Guarantee::ExactlyOnce {
-            self.commit(Checkpoint::intending(batch.range, fingerprint)).await?;
-        }
         self.count_dropped(&mut batch);
-        let refused = self.insert_parts(&mut batch).await?;
-        if !refused.is_empty() {
-            self.guard(&batch, &refused)?;
-            batch.rejected.extend(refused);
-            batch.rejected.sort_by_key(|rejected| rejected.index);
-        }
         let end = batch.range.end();
-        let committed = !batch.rejected.is_empty();
-        if committed {
-            self.insert_dead_letters(&batch).await?;
-            self.commit_with_dead_letters(&batch, Checkpoint::settled(end)).await?;
-        }
-        self.count(&batch);
+        let intent = begun.and_then(|begun| begun.intent.as_ref().map(|intent| (begun, intent)));
+        let (plan, unfit) = (batch.fingerprint(), batch.unfit());
+        let mut course = match intent {
+            Some((begun, intent)) => Course::resumed(begun, intent, plan, &unfit),
+            None if batch.parts.is_empty() && unfit.is_empty() => {
+                self.count(&batch);
+                return Ok(Delivered { end, committed: false });
+            }
+            None => Course::fresh(batch.range, plan, unfit),
+        };
+        let mut work = Work {
+            batch,
+            answers: Vec::new(),
+            attempts: BTreeMap::new(),
+            condemned: BTreeMap::new(),
+            stated_at: Instant::now(),
+        };
+        let committed = loop {
+            match course.effect() {
+                Effect::Done(unsaid) => break unsaid.is_none(),
+                effect => self.act(effect, &mut course, &mut work).await?,
+            }
+        };
+        self.count(&work.batch);
         Ok(Delivered { end, committed })
     }
 
-    /// Before records are refused for what a table cannot hold, the table is looked at again: somebody may
-    /// have altered it, and what it holds now decides.
-    async fn doubt_old_plans(&self, batch: &mut Batch) -> Result<(), Undelivered> {
-        for at in 0..batch.parts.len() {
-            let stale = Arc::clone(&batch.parts[at].plan);
-            let refused = |rejected: &Rejected| {
-                rejected.reject.stage == Stage::Encode && rejected.reject.event.as_ref() == Some(&stale.event)
-            };
-            if !batch.rejected.iter().any(refused) {
-                continue;
+    async fn act(&self, effect: Effect, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
+        match effect {
+            Effect::State(checkpoint) => {
+                if self.shared.settings.guarantee == Guarantee::ExactlyOnce {
+                    self.commit(checkpoint).await?;
+                }
+                work.stated_at = Instant::now();
+                course.stated();
             }
-            let Some(plan) = self.replan(&stale).await? else { continue };
-            let mut rows = std::mem::take(&mut batch.parts[at].rows);
-            rows.extend(
-                batch.rejected.extract_if(.., |rejected| refused(rejected)).map(|rejected| rejected.index),
-            );
-            rows.sort_unstable();
-            let (part, refused) = self.form(batch, plan, batch.parts[at].n, rows);
-            batch.parts[at] = part;
-            batch.rejected.extend(refused);
-            batch.rejected.sort_by_key(|rejected| rejected.index);
+            Effect::Insert => self.insert(course, work).await?,
+            Effect::Wait => self.wait_for_the_world(course, work).await?,
+            Effect::Look => self.look(course, work).await?,
+            Effect::Mirror(letters) => {
+                let letters = work.letters(&letters);
+                self.guard_condemned(work, &letters)?;
+                self.insert_dead_letters(course.piece(), &work.batch, &letters).await?;
+                course.mirrored();
+            }
+            Effect::Settle(letters, checkpoint) => {
+                let letters = work.letters(&letters);
+                self.commit_with_dead_letters(&work.batch, &letters, checkpoint).await?;
+                for rejected in &letters {
+                    self.shared.metrics.rejected(rejected.reject.stage, rejected.reject.reason().code);
+                }
+                work.stated_at = Instant::now();
+                course.settled();
+            }
+            Effect::Done(_) => {}
         }
         Ok(())
     }
@@ -124,7 +154,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     pub(crate) async fn commit(&self, checkpoint: Checkpoint) -> Result<(), Undelivered> {
         let mut backoff = self.backoff();
         loop {
-            match self.shared.log.commit(self.epoch, self.source, checkpoint).await {
+            match self.shared.log.commit(self.epoch, self.source, checkpoint.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(fault) => self.wait_out(&fault, &mut backoff, "commit checkpoint").await?,
             }
@@ -134,6 +164,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     async fn commit_with_dead_letters(
         &self,
         batch: &Batch,
+        letters: &[Rejected],
         checkpoint: Checkpoint,
     ) -> Result<(), Undelivered> {
         let mut backoff = self.backoff();
@@ -141,9 +172,9 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         loop {
             let committed = self.shared.log.commit_with_dead_letters(
                 self.epoch,
-                checkpoint,
+                checkpoint.clone(),
                 &batch.records,
-                &batch.rejected,
+                letters,
                 context,
                 batch.fingerprint(),
             );
@@ -176,224 +207,171 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         })))
     }
 
-    async fn insert_parts(&self, batch: &mut Batch) -> Result<Refusals, Undelivered> {
-        let held = batch.size_bytes();
-        let inserts_max = self.shared.settings.inserts_max.max(1);
-        let parts = std::mem::take(&mut batch.parts);
-        let shared_batch = &*batch;
-        let inserted = stream::iter(parts)
-            .map(|part| self.insert_part(shared_batch, part))
-            .buffer_unordered(inserts_max)
-            .try_collect::<Vec<Refusals>>();
-        let refused = inserted.await?;
-        batch.held.set(held.min(batch.records.size_bytes()));
-        Ok(refused.into_iter().flatten().collect())
+    /// Rows that only the server refused count against the guard too, before they become dead letters.
+    fn guard_condemned(&self, work: &Work, letters: &[Rejected]) -> Result<(), Undelivered> {
+        let condemned: Vec<&Rejected> =
+            letters.iter().filter(|rejected| rejected.reject.stage == Stage::Insert).collect();
+        let Some(last) = condemned.last() else { return Ok(()) };
+        let mut guard = self.shared.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(n_bad), Some(policy)) = (guard.condemn(condemned.len()), guard.policy()) else {
+            return Ok(());
+        };
+        Err(Undelivered::Halted(Box::new(Halted {
+            policy,
+            n_bad,
+            reasons: BTreeMap::from([(last.reject.reason().code, condemned.len())]),
+            example: Box::new(last.reject.clone()),
+            source: self.source.clone(),
+            offset: work.batch.offset(last.index),
+        })))
     }
 
-    /// Inserts one part whole or, where the server refuses what it contains, all of it but the poison rows.
-    async fn insert_part(&self, batch: &Batch, mut part: Part) -> Result<Refusals, Undelivered> {
-        let token = self.token(batch, &part.plan, part.n);
-        let mut refused = Refusals::new();
-        let mut backoff = self.backoff();
-        loop {
-            match self.insert_block(&part.plan, &part.block, token.as_ref()).await? {
-                Inserted::Applied => return Ok(refused),
-                Inserted::Refused(refusal) => match self.replan(&part.plan).await? {
-                    Some(plan) => refused.extend(self.form_again(batch, &mut part, plan)),
-                    None => {
-                        let doubt = refusal.doubt.clone();
-                        let poison = self.bisect(batch, &part, token.as_ref(), refusal).await?;
-                        match doubt {
-                            // Not one row was taken, for a reason that no table of codes knows: that
-                            // is the world's fault, and nothing has been applied.
-                            Some(fault) if poison.len() == part.rows.len() => {
-                                self.wait_out(&fault, &mut backoff, "insert block").await?;
-                            }
-                            Some(_) | None => {
-                                refused.extend(poison);
-                                return Ok(refused);
-                            }
-                        }
-                    }
-                },
-                Inserted::TableGone => {
-                    if let Some(plan) = self.replan(&part.plan).await? {
-                        refused.extend(self.form_again(batch, &mut part, plan));
-                    }
-                }
+    /// Sends what is not answered yet, then tells the course, unless a table has changed.
+    async fn insert(&self, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
+        if work.stated_at.elapsed() > OWNERSHIP_MAX {
+            course.stale();
+            return Ok(());
+        }
+        let mut due = Vec::new();
+        for (at, part) in work.batch.parts.iter().enumerate() {
+            let answered = work.answers.iter().any(|(answered, _)| *answered == part.id());
+            let rows = work.batch.wanted(course, part);
+            if !answered && !rows.is_empty() {
+                due.push((at, rows));
             }
         }
+        let exactly_once = self.shared.settings.guarantee == Guarantee::ExactlyOnce;
+        let (batch, attempts, stated_at) = (&work.batch, &work.attempts, work.stated_at);
+        let outcomes: Vec<(usize, Attempt, Outcome)> = stream::iter(due)
+            .map(|(at, rows)| {
+                let part = &batch.parts[at];
+                let token = exactly_once.then(|| self.token(course.token(part.id()), &part.plan));
+                let attempt = attempts.get(&part.id()).cloned();
+                let attempt = attempt.unwrap_or_else(|| Attempt::new(self.backoff()));
+                async move {
+                    let deadline = stated_at + OWNERSHIP_MAX;
+                    let (attempt, outcome) =
+                        self.attempt(batch, (part, rows), token.as_ref(), (attempt, deadline)).await?;
+                    Ok((at, attempt, outcome))
+                }
+            })
+            .buffer_unordered(self.shared.settings.inserts_max.max(1))
+            .try_collect()
+            .await?;
+        self.conclude(course, work, outcomes).await
     }
 
-    fn token(&self, batch: &Batch, plan: &TablePlan, n: usize) -> Option<InsertToken> {
-        let settings = &self.shared.settings;
-        let table = format!("{}.{}", plan.table.database, plan.table.name);
-        let token = || InsertToken::new(&settings.context.group, self.source, batch.range, &table, n);
-        (settings.guarantee == Guarantee::ExactlyOnce).then(token)
-    }
-
-    /// Sends one block until it is applied or refused.
-    async fn insert_block(
+    async fn conclude(
         &self,
-        plan: &TablePlan,
-        block: &Block,
-        token: Option<&InsertToken>,
-    ) -> Result<Inserted, Undelivered> {
-        if block.rows() == 0 {
-            return Ok(Inserted::Applied);
-        }
-        let mut native = Vec::new();
-        block.encode(&mut native);
-        let native = Bytes::from(native);
-        let encoded = EncodedBlock { native: &native, columns: block.columns(), rows: block.rows() };
-        let mut backoff = self.backoff();
-        loop {
-            let started = Instant::now();
-            match self.shared.warehouse.insert(&plan.table, encoded, token).await {
-                Ok(()) => {
-                    let seconds = started.elapsed().as_secs_f64();
-                    self.shared.metrics.inserted(&plan.table.name, block.rows(), native.len(), seconds);
-                    return Ok(Inserted::Applied);
-                }
-                Err(InsertError::Refused { code, message }) => {
-                    return Ok(Inserted::Refused(Refusal { code, message, doubt: None }));
-                }
-                Err(InsertError::Fault(fault)) => {
-                    let doubtful =
-                        fault.kind == FaultKind::Unknown && backoff.attempts() >= UNKNOWN_TRIES_MAX;
-                    if let (true, Some(code)) = (doubtful, fault.code) {
-                        let message = fault.message.clone();
-                        return Ok(Inserted::Refused(Refusal { code, message, doubt: Some(fault) }));
-                    }
-                    self.wait_out(&fault, &mut backoff, "insert block").await?;
-                    if fault.kind == FaultKind::Missing {
-                        return Ok(Inserted::TableGone);
+        course: &mut Course,
+        work: &mut Work,
+        outcomes: Vec<(usize, Attempt, Outcome)>,
+    ) -> Result<(), Undelivered> {
+        let (mut doubtful_plans, mut unanswered) = (Vec::new(), false);
+        for (at, attempt, outcome) in outcomes {
+            let part = &mut work.batch.parts[at];
+            if attempt.in_doubt {
+                course.in_doubt();
+            }
+            match outcome {
+                Outcome::Taken { whole } => {
+                    work.answers.push((part.id(), Answer::Taken));
+                    if whole {
+                        part.block = part.plan.plan.block();
                     }
                 }
+                Outcome::Refused { rows, reject, suspected } => {
+                    if let [offset] = rows[..] {
+                        work.condemned.insert(offset, reject);
+                    }
+                    work.answers.push((part.id(), Answer::Refused { rows, suspected }));
+                    doubtful_plans.push(at);
+                }
+                Outcome::TableGone => {
+                    doubtful_plans.push(at);
+                    unanswered = true;
+                }
+                Outcome::Unsure => unanswered = true,
             }
+            work.attempts.insert(part.id(), attempt);
         }
-    }
-
-    /// The plan for the table as it stands, if it is another than `stale`. Waits for a missing table.
-    async fn replan(&self, stale: &TablePlan) -> Result<Option<Arc<TablePlan>>, Undelivered> {
-        let mut backoff = self.backoff();
-        loop {
-            match self.shared.tables.plan_again(stale).await {
-                Ok(plan) if plan.plan.fingerprint() == stale.plan.fingerprint() => return Ok(None),
-                Ok(plan) => return Ok(Some(plan)),
-                // The event had a plan, so its schema was found; if that is gone the table decides.
-                Err(NoPlan::Reject(_)) => return Ok(None),
-                Err(NoPlan::Fault(fault)) => self.wait_out(&fault, &mut backoff, "describe table").await?,
-            }
+        if self.replan_all(&mut work.batch, doubtful_plans).await? {
+            work.answers.clear();
+            course.replanned(work.batch.fingerprint(), &work.batch.unfit());
+            return Ok(());
         }
-    }
-
-    /// Decodes the part's records again by another plan. What the new plan refuses is a reject.
-    fn form_again(&self, batch: &Batch, part: &mut Part, plan: Arc<TablePlan>) -> Refusals {
-        let rows = std::mem::take(&mut part.rows);
-        let (formed, refused) = self.form(batch, plan, part.n, rows);
-        *part = formed;
-        refused
-    }
-
-    fn form(
-        &self,
-        batch: &Batch,
-        plan: Arc<TablePlan>,
-        n: usize,
-        rows: impl IntoIterator<Item = usize>,
-    ) -> (Part, Refusals) {
-        let mut part = Part::new(plan, n);
-        let mut refused = Refusals::new();
-        for index in rows {
-            let record = batch.records.get(index).expect("rows point into their batch");
-            if let Err(reject) = part.append(self.source, &record, index) {
-                refused.push(Rejected { index, reject: *reject });
-            }
+        if unanswered {
+            return Ok(());
         }
-        (part, refused)
+        work.batch.held.set(work.batch.size_bytes());
+        let answers = std::mem::take(&mut work.answers);
+        work.attempts.retain(|_, attempt| attempt.suspected);
+        course.inserted(&answers, self.can_look(&work.batch));
+        Ok(())
     }
 
-    /// Halves a refused block until the poison rows stand alone; the rest is inserted under tokens that
-    /// follow from the row numbers, so that a replay sends the same ones.
-    ///
-    /// What a replay cannot know is that the server changed its mind: if the process dies in here and
-    /// the table's rule is relaxed before the next one replays, the whole block is accepted beside its
-    /// halves. Nothing is lost then, but rows are doubled.
-    async fn bisect(
-        &self,
-        batch: &Batch,
-        part: &Part,
-        token: Option<&InsertToken>,
-        whole: Refusal,
-    ) -> Result<Refusals, Undelivered> {
-        let mut refused = Refusals::new();
-        let mut plan = Arc::clone(&part.plan);
-        let mut ranges = vec![(0..part.rows.len(), Some(whole))];
-        while let Some((range, known)) = ranges.pop() {
-            let answer = match known {
-                Some(refusal) => Some(refusal),
-                None => {
-                    let token = token.map(|token| token.part(range.start, range.end));
-                    let rows = &part.rows[range.clone()];
-                    let (answer, unfit) =
-                        self.insert_rows(batch, (&mut plan, part.n), rows, token.as_ref()).await?;
-                    refused.extend(unfit);
-                    answer
+    /// Not one row was taken, for a reason that no table of codes knows: that is the world's fault.
+    async fn wait_for_the_world(&self, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
+        let (base, max) = self.shared.settings.retry_wait;
+        let mut backoff = Backoff::new(max.max(base), max.max(base));
+        let unknown =
+            || Fault::new(FaultKind::Unknown, "clickhouse takes no row, by codes that are not known");
+        let fault =
+            work.attempts.values_mut().find_map(|attempt| attempt.fault.take()).unwrap_or_else(unknown);
+        self.wait_out(&fault, &mut backoff, "insert block").await?;
+        work.attempts.clear();
+        course.waited();
+        Ok(())
+    }
+
+    /// Whether every table can be asked which offsets it holds.
+    fn can_look(&self, batch: &Batch) -> bool {
+        let exactly_once = self.shared.settings.guarantee == Guarantee::ExactlyOnce;
+        exactly_once && batch.parts.iter().all(|part| part.plan.knows_positions())
+    }
+
+    /// Asks the tables which of the offsets in doubt they hold.
+    async fn look(&self, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
+        let range = course.doubtful();
+        let mut landed = Vec::new();
+        for part in &work.batch.parts {
+            let mut backoff = self.backoff();
+            let offsets = loop {
+                match self.shared.warehouse.landed(&part.plan.table, self.source, range).await {
+                    Ok(offsets) => break offsets,
+                    Err(fault) => self.wait_out(&fault, &mut backoff, "look for rows").await?,
                 }
             };
-            match answer {
-                None => {}
-                Some(refusal) if range.len() == 1 => {
-                    refused.push(Rejected {
-                        index: part.rows[range.start],
-                        reject: row_refused(part, &refusal),
-                    });
-                }
-                Some(_) => {
-                    let middle = range.start + range.len() / 2;
-                    ranges.push((middle..range.end, None));
-                    ranges.push((range.start..middle, None));
-                }
-            }
+            let own = work.batch.offsets_of(part);
+            let offsets: Vec<i64> = offsets.into_iter().filter(|offset| own.contains(offset)).collect();
+            landed.push((part.id(), offsets));
         }
-        Ok(refused)
+        course.looked(&landed);
+        Ok(())
     }
 
-    /// Inserts some rows of a refused block, by the table's plan as it is now. Gives the refusal, if they
-    /// are refused too, or else what a new plan would not take.
-    async fn insert_rows(
+    fn token(&self, range: OffsetRange, plan: &TablePlan) -> InsertToken {
+        let table = format!("{}.{}", plan.table.database, plan.table.name);
+        InsertToken::new(&self.shared.settings.context.group, self.source, range, &table, plan.id())
+    }
+
+    async fn insert_dead_letters(
         &self,
+        piece: OffsetRange,
         batch: &Batch,
-        (plan, n): (&mut Arc<TablePlan>, usize),
-        rows: &[usize],
-        token: Option<&InsertToken>,
-    ) -> Result<(Option<Refusal>, Refusals), Undelivered> {
-        loop {
-            let (piece, unfit) = self.form(batch, Arc::clone(plan), n, rows.iter().copied());
-            match self.insert_block(plan, &piece.block, token).await? {
-                Inserted::Applied => return Ok((None, unfit)),
-                Inserted::Refused(refusal) => return Ok((Some(refusal), Refusals::new())),
-                Inserted::TableGone => {
-                    if let Some(changed) = self.replan(plan).await? {
-                        *plan = changed;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn insert_dead_letters(&self, batch: &Batch) -> Result<(), Undelivered> {
+        letters: &[Rejected],
+    ) -> Result<(), Undelivered> {
         let settings = &self.shared.settings;
         let Some(table) = &settings.dead_letter_table else { return Ok(()) };
-        let block = dead_letter_block(settings, self.source, batch, table);
-        let token = InsertToken::new(&settings.context.group, self.source, batch.range, table, 0);
+        let block = dead_letter_block(settings, batch, letters, table);
+        let group = &settings.context.group;
+        let token = InsertToken::new(group, self.source, piece, table, PartId::of("", table));
         let mut backoff = self.backoff();
         loop {
             match self.shared.warehouse.insert(&block.table, block.encoded(), Some(&token)).await {
                 Ok(()) => return Ok(()),
                 Err(InsertError::Fault(fault)) => {
-                    self.wait_out(&fault, &mut backoff, "insert dead letters").await?
+                    self.wait_out(&fault, &mut backoff, "insert dead letters").await?;
                 }
                 Err(InsertError::Refused { code, message }) => {
                     let message = format!("table of dead letters `{table}` refuses its rows: {message}");
@@ -405,7 +383,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     }
 
     /// Shows the fault, then waits; a fenced partition does not wait.
-    async fn wait_out(
+    pub(crate) async fn wait_out(
         &self,
         fault: &Fault,
         backoff: &mut Backoff,
@@ -425,7 +403,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         Ok(())
     }
 
-    fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         let (base, max) = self.shared.settings.retry_wait;
         Backoff::new(base, max)
     }
@@ -444,9 +422,6 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     fn count(&self, batch: &Batch) {
         let metrics = &self.shared.metrics;
         metrics.settled(self.source, batch.records.len());
-        for rejected in &batch.rejected {
-            metrics.rejected(rejected.reject.stage, rejected.reject.reason().code);
-        }
         if batch.n_tombstones > 0 {
             metrics.dropped_records("tombstones", batch.n_tombstones);
         }
@@ -457,26 +432,26 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     }
 }
 
-/// What came of sending one block.
-enum Inserted {
-    Applied,
-    Refused(Refusal),
-    TableGone,
+impl Work {
+    /// The rejects of these offsets, in order.
+    fn letters(&self, offsets: &[i64]) -> Vec<Rejected> {
+        let find = |offset: &i64| {
+            let index = self.batch.index(*offset)?;
+            let formed = self.batch.rejected.binary_search_by_key(&index, |rejected| rejected.index);
+            let reject = match (formed, self.condemned.get(offset)) {
+                (Ok(at), _) => self.batch.rejected[at].reject.clone(),
+                (Err(_), Some(reject)) => reject.clone(),
+                (Err(_), None) => refused_before(),
+            };
+            Some(Rejected { index, reject })
+        };
+        // A record that compaction has removed since leaves nothing to write.
+        offsets.iter().filter_map(find).collect()
+    }
 }
 
-/// ClickHouse's word against what a block contains.
-struct Refusal {
-    code: i32,
-    message: String,
-    /// The fault, if only its repetition made it count against the block.
-    doubt: Option<Fault>,
-}
-
-fn row_refused(part: &Part, refusal: &Refusal) -> Reject {
-    let mut reason = Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", &refusal.message);
-    reason.rule = Some(refusal.code.to_string());
-    let mut reject = Reject::new(Stage::Insert, reason);
-    reject.event = Some(part.plan.event.clone());
-    reject.table = Some(part.plan.table.name.clone());
-    reject
+/// The reject of a record that the intent excludes, and that would be accepted as things are.
+fn refused_before() -> Reject {
+    let found = "a row that was refused before its process ended; the table or its rules have changed since";
+    Reject::new(Stage::Insert, Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", found))
 }

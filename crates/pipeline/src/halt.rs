@@ -14,7 +14,8 @@ pub struct HaltPolicy {
     pub window: usize,
 }
 
-/// The guard tripped: nothing of the batch that tripped it was written.
+/// The guard tripped. Nothing of the batch that tripped it was written, unless it was ClickHouse that
+/// refused its rows: then its good rows are in their tables, and no dead letter was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Halted {
     /// The policy that applied.
@@ -76,6 +77,19 @@ impl HaltGuard {
         None
     }
 
+    /// The server refused `n` of the records that were noted as good. Returns how many of the window are
+    /// bad, if that trips the guard.
+    pub fn condemn(&mut self, n: usize) -> Option<usize> {
+        let policy = self.policy?;
+        for fate in self.fates.iter_mut().rev().filter(|fate| !**fate).take(n) {
+            *fate = true;
+            self.n_bad += 1;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "windows are far below 2^52")]
+        let ratio = self.n_bad as f64 / policy.window as f64;
+        (self.fates.len() == policy.window && ratio > policy.bad_ratio).then_some(self.n_bad)
+    }
+
     /// The policy in force.
     #[must_use]
     pub const fn policy(&self) -> Option<HaltPolicy> {
@@ -106,6 +120,15 @@ mod tests {
         let mut guard = guard();
         assert_eq!(guard.note([true, true, false, false]), None);
         assert_eq!(guard.note([false, false, false, true, true]), None);
+    }
+
+    #[test]
+    fn rows_that_the_server_refuses_later_count_once() {
+        let mut guard = guard();
+        assert_eq!(guard.note([true, false, false, false]), None);
+        assert_eq!(guard.condemn(1), None);
+        assert_eq!(guard.condemn(1), Some(3));
+        assert_eq!(guard.condemn(9), Some(4));
     }
 
     #[test]

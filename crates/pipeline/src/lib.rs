@@ -2,8 +2,9 @@
 //!
 //! Start with [`port`] (what the pipeline asks of Kafka and of ClickHouse), then [`Connector`], which
 //! owns one consumer group's work. Each partition runs its own loop (`partition`): records become a
-//! `Batch`, a batch is delivered by the protocol in `delivery`.
+//! `Batch`; `delivery` does with a batch what crate `protocol` decides.
 
+mod attempt;
 mod backoff;
 mod batch;
 mod budget;
@@ -14,6 +15,7 @@ mod halt;
 mod metrics;
 mod partition;
 pub mod port;
+mod reform;
 mod route;
 mod settings;
 mod status;

@@ -46,6 +46,8 @@ pub(crate) struct Partition<L, W> {
     source: TopicPartition,
     epoch: Epoch,
     open: OpenBatch,
+    /// The checkpoint whose intent the open batch is, if somebody began it before.
+    begun: Option<Checkpoint>,
     incoming: Option<Incoming>,
     in_flight: Option<JoinHandle<Result<Delivered, Undelivered>>>,
     /// Delivered, and not said by a checkpoint yet.
@@ -57,9 +59,11 @@ pub(crate) struct Partition<L, W> {
 impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     /// A loop that goes on where the assignment's checkpoint says.
     pub(crate) fn new(shared: Arc<Shared<L, W>>, budget: Budget, assignment: &Assignment) -> Self {
-        let Checkpoint { offset, intent } = assignment.checkpoint;
-        let replay_end = intent.map(|(end, _)| end);
-        let open = OpenBatch::new(&shared.settings, &budget, &assignment.source, offset, replay_end);
+        let checkpoint = &assignment.checkpoint;
+        let replay_end = checkpoint.intent.as_ref().map(|intent| intent.root);
+        let open =
+            OpenBatch::new(&shared.settings, &budget, &assignment.source, checkpoint.offset, replay_end);
+        let begun = checkpoint.intent.is_some().then(|| checkpoint.clone());
         let (source, epoch) = (assignment.source.clone(), assignment.epoch);
         Self {
             shared,
@@ -67,6 +71,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             source,
             epoch,
             open,
+            begun,
             incoming: None,
             in_flight: None,
             unsaid: None,
@@ -166,8 +171,9 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         let batch = std::mem::replace(&mut self.open, next).close();
         self.unsaid = None;
         let (shared, source, epoch) = (Arc::clone(&self.shared), self.source.clone(), self.epoch);
+        let begun = self.begun.take();
         self.in_flight = Some(tokio::spawn(async move {
-            Delivery { shared: &shared, source: &source, epoch }.deliver(batch).await
+            Delivery { shared: &shared, source: &source, epoch }.deliver(batch, begun.as_ref()).await
         }));
     }
 

@@ -5,7 +5,8 @@ use std::future::Future;
 
 use bytes::Bytes;
 use tidegate_core::{
-    Checkpoint, DeadLetterContext, Fault, InsertToken, PlanFingerprint, Records, Reject, TopicPartition,
+    Checkpoint, DeadLetterContext, Fault, InsertToken, OffsetRange, PlanFingerprint, Records, Reject,
+    TopicPartition,
 };
 use tidegate_native::Table;
 use tokio::sync::oneshot;
@@ -158,6 +159,15 @@ pub trait Warehouse: Send + Sync {
     /// # Errors
     /// [`FaultKind::Missing`](tidegate_core::FaultKind::Missing) if there is no such table.
     fn describe(&self, database: &str, table: &str) -> impl Future<Output = Result<Table, Fault>> + Send;
+
+    /// The offsets of `range` of which the table holds rows, in order, by its columns `_topic`, `_partition`
+    /// and `_offset`. An insert that was acknowledged is seen.
+    fn landed(
+        &self,
+        table: &Table,
+        source: &TopicPartition,
+        range: OffsetRange,
+    ) -> impl Future<Output = Result<Vec<i64>, Fault>> + Send;
 
     /// Runs one `CREATE TABLE IF NOT EXISTS`.
     fn create(&self, ddl: &str) -> impl Future<Output = Result<(), Fault>> + Send;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tidegate_codec::Plan;
 use tidegate_config::Resolved;
-use tidegate_core::{Fault, FaultKind, Reason, ReasonCode, Reject, Stage};
+use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Reject, Stage};
 use tidegate_native::Table;
 use tidegate_schema::JsonSchema;
 
@@ -76,6 +76,21 @@ pub(crate) struct TablePlan {
     pub(crate) table: Table,
     pub(crate) plan: Plan,
 }
+
+impl TablePlan {
+    /// What tokens and checkpoints call the rows that it forms.
+    pub(crate) fn id(&self) -> PartId {
+        PartId::of(&self.event, &self.table.name)
+    }
+
+    /// Whether its rows say which records they are.
+    pub(crate) fn knows_positions(&self) -> bool {
+        POSITION_COLUMNS.iter().all(|name| self.table.columns.iter().any(|column| column.name == *name))
+    }
+}
+
+/// The columns by which rows are found again; a plan fills them by their names.
+const POSITION_COLUMNS: [&str; 3] = ["_topic", "_partition", "_offset"];
 
 /// Why there is no plan.
 #[derive(Debug, Clone)]

@@ -69,7 +69,7 @@ impl FakeKafka {
     /// The group's checkpoint.
     #[must_use]
     pub fn committed(&self, source: &TopicPartition) -> Option<Checkpoint> {
-        self.lock().committed.get(source).copied()
+        self.lock().committed.get(source).cloned()
     }
 
     /// One past the last offset.
@@ -128,7 +128,7 @@ impl FakeSource {
         if !self.assigned {
             self.assigned = true;
             let assignments = state.partitions.iter().map(|(source, log)| {
-                let checkpoint = state.committed.get(source).copied().unwrap_or(Checkpoint::settled(0));
+                let checkpoint = state.committed.get(source).cloned().unwrap_or(Checkpoint::settled(0));
                 self.positions.insert(source.clone(), checkpoint.offset);
                 let end = i64::try_from(log.len()).expect("a test's log is short");
                 Assignment { source: source.clone(), epoch: self.epoch, checkpoint, end }

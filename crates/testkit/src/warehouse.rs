@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidegate_core::{Fault, FaultKind, InsertToken};
+use tidegate_core::{Fault, FaultKind, InsertToken, OffsetRange, TopicPartition};
 use tidegate_native::{ColumnDefault, ReadColumn, Table, TableColumn, Type, Value, read_block};
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 
@@ -150,6 +150,26 @@ impl FakeWarehouse {
 impl Warehouse for FakeWarehouse {
     async fn describe(&self, _database: &str, table: &str) -> Result<Table, Fault> {
         self.lock().tables.get(table).map(|fake| fake.table.clone()).ok_or_else(|| missing(table))
+    }
+
+    async fn landed(
+        &self,
+        table: &Table,
+        source: &TopicPartition,
+        range: OffsetRange,
+    ) -> Result<Vec<i64>, Fault> {
+        let rows = self.rows(&table.name);
+        let topic = Value::Bytes(source.topic.as_bytes().to_vec());
+        let partition = Value::Int(source.partition.into());
+        let own = |row: &&FakeRow| row["_topic"] == topic && row["_partition"] == partition;
+        let offset = |row: &FakeRow| match row["_offset"] {
+            Value::Int(offset) => Some(offset),
+            _ => None,
+        };
+        let mut offsets: Vec<i64> = rows.iter().filter(own).filter_map(offset).collect();
+        offsets.retain(|offset| range.contains(*offset));
+        offsets.sort_unstable();
+        Ok(offsets)
     }
 
     async fn create(&self, ddl: &str) -> Result<(), Fault> {

@@ -1,0 +1,390 @@
+//! One batch, from its intent to its checkpoint.
+
+use tidegate_core::{Checkpoint, Intent, OffsetRange, PartId, PlanFingerprint, Stored};
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Commit this checkpoint, then call [`Course::stated`].
+    State(Checkpoint),
+    /// Send each part's rows that [`Course::wants`], each part under its [`Course::token`], then call
+    /// [`Course::inserted`]. Before any repetition of a send whose outcome is unknown, call
+    /// [`Course::in_doubt`].
+    Insert,
+    /// No row at all was taken, for a reason that nobody knows: wait, then call [`Course::waited`].
+    Wait,
+    /// Ask the tables which offsets of [`Course::doubtful`] they hold, then call [`Course::looked`].
+    Look,
+    /// Copy these offsets' dead letters to the table of dead letters, then call [`Course::mirrored`].
+    Mirror(Vec<i64>),
+    /// In one transaction write these offsets' dead letters and commit the checkpoint, then call
+    /// [`Course::settled`].
+    Settle(Vec<i64>, Checkpoint),
+    /// The batch is delivered. `Some` is a checkpoint that has not been committed: the next intent may
+    /// say it too.
+    Done(Option<Checkpoint>),
+}
+
+/// What became of one part's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// They are in the table.
+    Taken,
+    /// The server refused them; these offsets were sent.
+    Refused {
+        /// The offsets, in order. Not empty.
+        rows: Vec<i64>,
+        /// Whether only repetition made the refusal count against the rows rather than the world.
+        suspected: bool,
+    },
+}
+
+/// A row that the server refused alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Alone {
+    offset: i64,
+    part: PartId,
+    suspected: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    State,
+    Insert,
+    Wait,
+    Look,
+    Mirror,
+    Settle,
+    Done,
+}
+
+/// One batch on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Course {
+    /// Everything before is settled.
+    first: i64,
+    /// The piece at hand ends here.
+    end: i64,
+    /// The batch ends here.
+    root: i64,
+    /// The ends of wider pieces that were refused, the widest first.
+    wider: Vec<i64>,
+    plan: PlanFingerprint,
+    /// Offsets refused while the rows were formed, now or by whoever stated the intent.
+    unfit: Vec<i64>,
+    alone: Vec<Alone>,
+    stored: Vec<Stored>,
+    /// Parts of which a row was taken.
+    taken: Vec<PartId>,
+    /// Rows before this offset may have landed by an attempt whose outcome is unknown.
+    doubt: i64,
+    phase: Phase,
+    /// Whether the last checkpoint is committed.
+    said: bool,
+    /// Whether the batch is still as it was formed: not resumed, and never cut.
+    whole: bool,
+}
+
+impl Course {
+    /// A batch that nobody has begun. `unfit` are its offsets that become no rows, in order.
+    #[must_use]
+    pub fn fresh(range: OffsetRange, plan: PlanFingerprint, unfit: Vec<i64>) -> Self {
+        let (first, root) = (range.first(), range.end());
+        let mut course = Self {
+            first,
+            end: root,
+            root,
+            wider: Vec::new(),
+            plan,
+            unfit,
+            alone: Vec::new(),
+            stored: Vec::new(),
+            taken: Vec::new(),
+            doubt: first,
+            phase: Phase::State,
+            said: false,
+            whole: true,
+        };
+        course.fit_metadata();
+        course
+    }
+
+    /// A batch whose intent was stated before, formed again up to `intent.root`. What the intent excludes
+    /// stays excluded: the block that may have landed does not have it.
+    #[must_use]
+    pub fn resumed(checkpoint: &Checkpoint, intent: &Intent, plan: PlanFingerprint, unfit: &[i64]) -> Self {
+        let range = OffsetRange::new(checkpoint.offset, intent.end).expect("an intent is no range backwards");
+        let mut course = Self::fresh(range, plan, Vec::new());
+        course.stored.clone_from(&checkpoint.stored);
+        course.unfit = union(&intent.refused, unfit);
+        course.root = intent.root;
+        course.doubt = intent.root;
+        course.whole = false;
+        if intent.root > intent.end {
+            course.wider.push(intent.root);
+        }
+        course.fit_metadata();
+        course
+    }
+
+    /// What is to be done next.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self.phase {
+            Phase::State => Effect::State(self.statement()),
+            Phase::Insert => Effect::Insert,
+            Phase::Wait => Effect::Wait,
+            Phase::Look => Effect::Look,
+            Phase::Mirror => Effect::Mirror(self.letters()),
+            Phase::Settle => Effect::Settle(self.letters(), self.after()),
+            Phase::Done => Effect::Done((!self.said).then(|| self.after())),
+        }
+    }
+
+    /// Whether the row of `part` at `offset` is to be sent now.
+    #[must_use]
+    pub fn wants(&self, part: PartId, offset: i64) -> bool {
+        self.start(part) <= offset && offset < self.end && !self.is_out(offset)
+    }
+
+    /// Whether [`Course::wants`] every row of the batch, so that nobody needs to ask for each.
+    #[must_use]
+    pub fn wants_all(&self) -> bool {
+        self.whole && self.alone.is_empty() && self.stored.is_empty()
+    }
+
+    /// The range that the token of `part` names: that of the rows that [`Course::wants`].
+    #[must_use]
+    pub fn token(&self, part: PartId) -> OffsetRange {
+        OffsetRange::new(self.start(part).min(self.end), self.end).expect("a course only advances")
+    }
+
+    /// The offsets that are being inserted.
+    #[must_use]
+    pub fn piece(&self) -> OffsetRange {
+        OffsetRange::new(self.first, self.end).expect("a course only advances")
+    }
+
+    /// The offsets that an unknown attempt may have stored.
+    #[must_use]
+    pub fn doubtful(&self) -> OffsetRange {
+        OffsetRange::new(self.first, self.root).expect("a course only advances")
+    }
+
+    /// The offsets that become no rows, from the piece at hand on.
+    pub fn refused(&self) -> impl Iterator<Item = i64> + '_ {
+        let unfit = self.unfit.iter().copied();
+        unfit.chain(self.alone.iter().map(|alone| alone.offset)).filter(|offset| *offset >= self.first)
+    }
+
+    /// The intent is committed.
+    pub fn stated(&mut self) {
+        self.phase = Phase::Insert;
+    }
+
+    /// The intent is to be committed again before anything more is sent: it has been long.
+    pub fn stale(&mut self) {
+        if self.phase == Phase::Insert {
+            self.phase = Phase::State;
+        }
+    }
+
+    /// An attempt to send the piece at hand has an unknown outcome.
+    pub fn in_doubt(&mut self) {
+        self.doubt = self.doubt.max(self.end);
+    }
+
+    /// The rows are formed by another plan, and these are the offsets that it refuses, in order.
+    /// While it is unknown whether a block has landed, what was excluded from it stays excluded.
+    pub fn replanned(&mut self, plan: PlanFingerprint, unfit: &[i64]) {
+        self.plan = plan;
+        self.unfit = if self.doubt > self.first { union(&self.unfit, unfit) } else { unfit.to_vec() };
+        self.phase = Phase::State;
+        self.fit_metadata();
+    }
+
+    /// Every part that had rows to send was answered. `can_look`: whether tables can be asked.
+    pub fn inserted(&mut self, answers: &[(PartId, Answer)], can_look: bool) {
+        for (part, answer) in answers {
+            if *answer == Answer::Taken {
+                self.store(*part, self.end);
+                self.taken.push(*part);
+            }
+        }
+        let refused = answers.iter().filter_map(|(part, answer)| match answer {
+            Answer::Taken => None,
+            Answer::Refused { rows, suspected } => Some((*part, rows, *suspected)),
+        });
+        let Some(widest) = refused.clone().map(|(_, rows, _)| rows).max_by_key(|rows| rows.len()) else {
+            return self.landed(can_look);
+        };
+        if can_look && self.doubt > self.first {
+            // An earlier attempt may have landed before the server changed its mind.
+            self.phase = Phase::Look;
+            return;
+        }
+        self.phase = Phase::State;
+        if widest.len() > 1 {
+            self.whole = false;
+            self.wider.push(self.end);
+            self.end = widest[widest.len() / 2];
+            return;
+        }
+        for (part, rows, suspected) in refused {
+            self.alone.extend(rows.iter().map(|offset| Alone { offset: *offset, part, suspected }));
+        }
+        self.alone.sort_unstable_by_key(|alone| alone.offset);
+        if !self.widen() {
+            self.landed(can_look);
+        }
+    }
+
+    /// The world may have changed its mind: everything that was only suspected is tried again.
+    pub fn waited(&mut self) {
+        self.alone.retain(|alone| !alone.suspected);
+        self.phase = Phase::State;
+    }
+
+    /// These offsets are in their tables.
+    pub fn looked(&mut self, landed: &[(PartId, Vec<i64>)]) {
+        for (part, offsets) in landed {
+            self.unfit.retain(|offset| !offsets.contains(offset));
+            self.alone.retain(|alone| !offsets.contains(&alone.offset));
+            if let Some(last) = offsets.last() {
+                self.store(*part, last + 1);
+            }
+        }
+        self.doubt = self.first;
+        self.phase = Phase::State;
+    }
+
+    /// The table of dead letters has them.
+    pub fn mirrored(&mut self) {
+        self.phase = Phase::Settle;
+    }
+
+    /// Dead letters and checkpoint are committed.
+    pub fn settled(&mut self) {
+        self.said = true;
+        self.advance(Phase::Insert);
+    }
+
+    /// All of the piece has landed, or is refused row by row.
+    fn landed(&mut self, can_look: bool) {
+        let unproven = |alone: &Alone| alone.suspected && !self.taken.contains(&alone.part);
+        if self.alone.iter().any(unproven) {
+            self.phase = if self.widen() { Phase::State } else { Phase::Wait };
+        } else if can_look && self.doubt > self.first && !self.letters().is_empty() {
+            self.phase = Phase::Look;
+        } else {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.letters().is_empty() {
+            self.said = false;
+            self.advance(Phase::State);
+        } else {
+            self.phase = Phase::Mirror;
+        }
+    }
+
+    fn advance(&mut self, phase: Phase) {
+        self.first = self.end;
+        let first = self.first;
+        self.unfit.retain(|offset| *offset >= first);
+        self.alone.retain(|alone| alone.offset >= first);
+        self.stored.retain(|stored| stored.until > first);
+        self.taken.clear();
+        match self.wider.pop() {
+            Some(end) => {
+                self.end = end;
+                self.phase = phase;
+                self.fit_metadata();
+            }
+            None => self.phase = Phase::Done,
+        }
+    }
+
+    /// Takes up the next wider piece of the chain, unless its statement does not fit into a commit.
+    fn widen(&mut self) -> bool {
+        let Some(end) = self.wider.pop() else { return false };
+        let narrow = std::mem::replace(&mut self.end, end);
+        if self.fits() {
+            return true;
+        }
+        self.end = narrow;
+        self.wider.push(end);
+        false
+    }
+
+    fn statement(&self) -> Checkpoint {
+        let refused: Vec<i64> = self.letters();
+        let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused };
+        Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone() }
+    }
+
+    /// What is to be said when the piece at hand is settled: the next piece's intent, or that there is none.
+    fn after(&self) -> Checkpoint {
+        if self.phase == Phase::Done {
+            return Checkpoint { offset: self.first, intent: None, stored: self.stored.clone() };
+        }
+        let mut next = self.clone();
+        next.advance(Phase::State);
+        match next.phase {
+            Phase::State => next.statement(),
+            Phase::Insert | Phase::Wait | Phase::Look | Phase::Mirror | Phase::Settle | Phase::Done => {
+                next.after()
+            }
+        }
+    }
+
+    /// Offsets of the piece at hand that become dead letters, in order.
+    fn letters(&self) -> Vec<i64> {
+        let mut letters: Vec<i64> = self.refused().filter(|offset| *offset < self.end).collect();
+        letters.sort_unstable();
+        letters.dedup();
+        letters
+    }
+
+    fn is_out(&self, offset: i64) -> bool {
+        self.unfit.binary_search(&offset).is_ok()
+            || self.alone.binary_search_by_key(&offset, |alone| alone.offset).is_ok()
+    }
+
+    fn start(&self, part: PartId) -> i64 {
+        let stored = self.stored.iter().find(|stored| stored.part == part);
+        stored.map_or(self.first, |stored| stored.until.max(self.first))
+    }
+
+    fn store(&mut self, part: PartId, until: i64) {
+        match self.stored.iter_mut().find(|stored| stored.part == part) {
+            Some(stored) => stored.until = stored.until.max(until),
+            None => {
+                self.stored.push(Stored { part, until });
+                self.stored.sort_unstable();
+            }
+        }
+    }
+
+    /// Halves the piece until what is to be stated fits into a commit. Nothing of it has been sent.
+    fn fit_metadata(&mut self) {
+        while self.end - self.first > 1 && !self.fits() {
+            self.whole = false;
+            self.wider.push(self.end);
+            self.end = self.first + (self.end - self.first) / 2;
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.statement().metadata().len() <= Checkpoint::METADATA_BYTES_MAX
+    }
+}
+
+fn union(a: &[i64], b: &[i64]) -> Vec<i64> {
+    let mut both = [a, b].concat();
+    both.sort_unstable();
+    both.dedup();
+    both
+}
