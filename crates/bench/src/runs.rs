@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 use tidegate_codec::PlanOptions;
 use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
-use tidegate_core::{DeadLetterContext, InsertToken, OffsetRange, TopicPartition};
+use tidegate_core::{DeadLetterContext, InsertToken, OffsetRange, PartId, TopicPartition};
 use tidegate_kafka::{KafkaSource, SourceOptions, Subscription};
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Source, SourceEvent, Warehouse};
 use tidegate_pipeline::{
@@ -55,7 +55,7 @@ pub async fn insert(world: &World, load: &Load) -> anyhow::Result<Cost> {
             for (n, prepared) in blocks.iter().enumerate() {
                 let range = OffsetRange::new(i64::try_from(n * rows)?, i64::try_from((n + 1) * rows)?)
                     .context("a batch has rows")?;
-                let token = InsertToken::new("limit", &source, range, &table.name, 0);
+                let token = InsertToken::new("limit", &source, range, &table.name, PartId(0));
                 let block = EncodedBlock { native: &prepared.native, columns: &prepared.columns, rows };
                 let inserted = clickhouse.insert(&table, block, Some(&token)).await;
                 inserted.map_err(|error| match error {
