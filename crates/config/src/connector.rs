@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::diagnostic::Mistake;
 use crate::node::{Node, NodeKind};
 use crate::reading::Reading;
-use crate::scalar::{ByteSize, FieldPath, Identifier, Name, Topic};
+use crate::scalar::{ByteSize, FieldPath, Identifier, Name, TimeFormat, Topic};
 use crate::shape::{Definitions, Shape, choice, choose, or_variable, quoted, section};
 use crate::template::TableRoute;
 
@@ -178,7 +178,7 @@ section! {
         /// The field that the value comes from; by default the one of the column's name.
         path: Option<FieldPath>;
         /// Further ways to write a date or time, tried in order after RFC 3339 and ISO 8601.
-        formats: Vec<String> = "[]";
+        formats: Vec<TimeFormat> = "[]";
         /// The unit of numbers in a date or time column; without it numbers are refused.
         epoch: Option<EpochUnit>;
     }

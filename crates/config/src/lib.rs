@@ -30,5 +30,5 @@ pub use file::{
     Api, LoadError, SinkFile, Surroundings, UpFile, json_schema, load_sink, load_up, parse_sink, parse_up,
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
-pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, Topic};
+pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, TimeFormat, Topic};
 pub use template::{Part, Resolved, TableRoute, Template, Unmapped};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate_codec::TimePattern;
 
 use crate::diagnostic::Mistake;
 use crate::node::Node;
@@ -429,6 +430,40 @@ impl Word for FieldPath {
 
     fn word_schema() -> Value {
         json!({"type": "string", "minLength": 1})
+    }
+}
+
+/// A way to write a date or time that is one ([`TimePattern`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TimeFormat(String);
+
+impl TimeFormat {
+    /// The pattern.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TimeFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Word for TimeFormat {
+    const EXPECTED: &'static str = "a date-time pattern such as `%d/%m/%Y %H:%M`, `rfc2822` or `clf`";
+
+    fn parse_word(text: &str) -> Result<Self, Option<&'static str>> {
+        const HINT: &str = "after `%` stands one of Y m d H I p M S f z b a s T F or another `%`";
+        match TimePattern::parse(text) {
+            Ok(_) if !text.is_empty() => Ok(Self(text.to_owned())),
+            Ok(_) | Err(_) => Err(Some(HINT)),
+        }
+    }
+
+    fn word_schema() -> Value {
+        json!({"type": "string", "minLength": 1, "pattern": "^([^%]|%[YmdHIpMSfzbasTF%])*%?$"})
     }
 }
 

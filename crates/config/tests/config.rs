@@ -244,7 +244,7 @@ fn the_json_schema_and_the_parser_agree() {
     }
 }
 
-const CONNECTOR_VALUES: [(&str, &str); 46] = [
+const CONNECTOR_VALUES: [(&str, &str); 49] = [
     ("table", r#""a_{topic}""#),
     ("table", r#""a_{topik}""#),
     ("table", r#""a.b""#),
@@ -272,6 +272,9 @@ const CONNECTOR_VALUES: [(&str, &str); 46] = [
     ("columns", r#"{"created":{"path":"meta.created","formats":["%d/%m/%Y"],"epoch":"ms"}}"#),
     ("columns", r#"{"created":{"epoch":"minutes"}}"#),
     ("columns", r#"{"created":{"formats":"x"}}"#),
+    ("columns", r#"{"created":{"formats":["rfc2822","%d.%m.%Y %T","100%"]}}"#),
+    ("columns", r#"{"created":{"formats":["%d/%m/%q"]}}"#),
+    ("columns", r#"{"created":{"formats":[""]}}"#),
     ("batch", r#"{"rows_max":500000}"#),
     ("batch", r#"{"rows_max":500001}"#),
     ("batch", r#"{"rows_max":0}"#),

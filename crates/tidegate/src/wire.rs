@@ -86,7 +86,7 @@ fn plan(connector: &config::Connector) -> PlanOptions {
     let columns = connector.columns.iter().map(|(name, column)| {
         let options = ColumnOptions {
             path: column.path.as_ref().map(|path| path.segments().to_vec()),
-            formats: column.formats.clone(),
+            formats: column.formats.iter().map(ToString::to_string).collect(),
             epoch: column.epoch.map(|unit| match unit {
                 config::EpochUnit::Seconds => EpochUnit::Seconds,
                 config::EpochUnit::Millis => EpochUnit::Millis,
