@@ -50,8 +50,14 @@ pub(crate) const LAYERS: [(&str, &[&str]); 15] = [
 
 /// Foreign APIs that one crate owns: nobody else names them, but the benchmark, which measures the bare
 /// Kafka client beside ours.
-pub(crate) const OWNERS: [(&str, &str); 4] =
-    [("rdkafka", "kafka"), ("reqwest", "clickhouse"), ("kafka-protocol", "broker"), ("libloading", "engine")];
+pub(crate) const OWNERS: [(&str, &str); 6] = [
+    ("rdkafka", "kafka"),
+    ("reqwest", "clickhouse"),
+    ("kafka-protocol", "broker"),
+    ("libloading", "engine"),
+    ("openssl", "broker"),
+    ("tokio-openssl", "broker"),
+];
 
 /// What is wrong with the dependencies of `name`, whose Cargo.toml says `manifest`: line and message.
 /// Dependencies of tests are free: a test may put a client beside the broker that it talks to.

@@ -1,6 +1,5 @@
 //! The embedded Kafka and ClickHouse, a topic filled once, and the blocks that its records become.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
 use tidegate_codec::{Plan, PlanOptions};
 use tidegate_core::{Records, TopicPartition};
@@ -77,8 +76,7 @@ impl World {
     /// Starts both engines.
     pub async fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new().context("create a folder for the engines")?;
-        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let broker = Broker::start(BrokerOptions::new(folder.path().join("kafka"), listen));
+        let broker = Broker::start(BrokerOptions::new(folder.path().join("kafka"), Listener::loopback(0)));
         let broker = broker.await.context("start the embedded broker")?;
         let library = EngineLibrary::find(None).context("find the embedded clickhouse")?;
         let engine = Engine::start(EngineOptions::new(folder.path().join("clickhouse"), library));

@@ -1,14 +1,15 @@
-//! Serves a broker until it is interrupted: `serve ADDRESS DIRECTORY [--fsync] [--user NAME:PASSWORD] [--partitions N]`.
+//! Serves a broker on the loopback interface until it is interrupted:
+//! `serve PORT DIRECTORY [--fsync] [--user NAME:PASSWORD] [--partitions N]`.
 
 use std::error::Error;
 
-use tidegate_broker::{Broker, BrokerOptions, Fsync, User};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().ok_or("an address is expected")?.parse()?;
-    let mut options = BrokerOptions::new(arguments.next().ok_or("a directory is expected")?, address);
+    let listener = Listener::loopback(arguments.next().ok_or("a port is expected")?.parse()?);
+    let mut options = BrokerOptions::new(arguments.next().ok_or("a directory is expected")?, listener);
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("`{flag}` expects a value"));
         match flag.as_str() {
@@ -17,7 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "--user" => {
                 let user = value()?;
                 let (name, password) = user.split_once(':').ok_or("`--user` expects NAME:PASSWORD")?;
-                options.users.push(User { name: name.to_owned(), password: password.to_owned() });
+                options.users.set(name, password)?;
+                options.listeners = options.listeners.into_iter().map(Listener::with_sasl).collect();
             }
             _ => return Err(format!("unknown flag `{flag}`").into()),
         }

@@ -15,18 +15,41 @@ mod transactions;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, TopicName};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, DescribeClusterRequest, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
+pub(crate) use self::auth::Authentication;
+use crate::budget::Reserved;
 use crate::node::Node;
 use crate::wire::{Call, CallError, Frame, text};
+
+/// The host and port that a client is told to connect to.
+#[derive(Debug, Clone)]
+pub(crate) struct Advertised {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
 
 /// What the broker knows of a connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// As Kafka writes it: `/127.0.0.1`.
     pub(crate) host: String,
-    pub(crate) authenticated: bool,
+    pub(crate) advertised: Advertised,
+    pub(crate) authentication: Authentication,
+}
+
+/// A frame to be written. What it holds of a budget goes back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) frame: BytesMut,
+    _reserved: Option<Reserved>,
+}
+
+impl From<BytesMut> for Answer {
+    fn from(frame: BytesMut) -> Self {
+        Self { frame, _reserved: None }
+    }
 }
 
 /// Answers a request. `None`: it wants no answer.
@@ -34,25 +57,44 @@ pub(crate) async fn respond(
     node: &Arc<Node>,
     session: &mut Session,
     frame: Frame,
-) -> Result<Option<BytesMut>, CallError> {
+) -> Result<Option<Answer>, CallError> {
     let mut call = match frame {
         Frame::Call(call) => call,
-        Frame::AskVersions(call) => return call.answer(&cluster::unsupported_version()).map(Some),
+        Frame::AskVersions(call) => {
+            return call.answer(&cluster::unsupported_version()).map(|frame| Some(frame.into()));
+        }
     };
     let open = matches!(call.api, ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
-    if !session.authenticated && !open {
+    if !session.authentication.complete() && !open {
         return Err(CallError::Unauthenticated);
     }
     match call.api {
-        ApiKey::Produce => return produce::respond(node, call).await,
-        ApiKey::SaslAuthenticate => {
-            let request = call.request()?;
-            call.answer(&auth::authenticate(node, session, request))
-        }
+        ApiKey::Produce => return Ok(produce::respond(node, call).await?.map(Answer::from)),
         ApiKey::Fetch => {
             let request = call.request()?;
-            let response = fetch::fetch(node, request).await?;
+            let (response, reserved) = fetch::fetch(node, request).await?;
+            return Ok(Some(Answer { frame: call.answer(&response)?, _reserved: Some(reserved) }));
+        }
+        ApiKey::SaslHandshake => {
+            let request = call.request()?;
+            call.answer(&auth::handshake(session, request))
+        }
+        ApiKey::SaslAuthenticate => {
+            let request = call.request()?;
+            let response = auth::authenticate(node, session, request).await?;
             call.answer(&response)
+        }
+        ApiKey::Metadata => {
+            let told = session.advertised.clone();
+            blocking(node, call, move |node, request, v| cluster::metadata(node, &told, request, v)).await
+        }
+        ApiKey::FindCoordinator => {
+            let told = &session.advertised;
+            inline(node, call, |_, request, v| cluster::find_coordinator(told, request, v))
+        }
+        ApiKey::DescribeCluster => {
+            let told = &session.advertised;
+            inline(node, call, |node, _: DescribeClusterRequest, _| cluster::describe(node, told))
         }
         ApiKey::JoinGroup => {
             let request = call.request()?;
@@ -66,16 +108,13 @@ pub(crate) async fn respond(
         }
         _ => respond_at_once(node, call).await,
     }
-    .map(Some)
+    .map(|frame| Some(frame.into()))
 }
 
 /// Requests that wait for nothing but, some of them, files.
 async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallError> {
     match call.api {
         ApiKey::ApiVersions => inline(node, call, |_, _: ApiVersionsRequest, _| cluster::versions()),
-        ApiKey::SaslHandshake => inline(node, call, auth::handshake),
-        ApiKey::FindCoordinator => inline(node, call, cluster::find_coordinator),
-        ApiKey::DescribeCluster => inline(node, call, cluster::describe),
         ApiKey::Heartbeat => inline(node, call, groups::heartbeat),
         ApiKey::LeaveGroup => inline(node, call, groups::leave),
         ApiKey::DescribeGroups => inline(node, call, groups::describe),
@@ -83,7 +122,6 @@ async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallE
         ApiKey::OffsetFetch => inline(node, call, offsets::fetch),
         ApiKey::OffsetForLeaderEpoch => inline(node, call, list_offsets::for_leader_epoch),
         ApiKey::DescribeConfigs => inline(node, call, configs::describe),
-        ApiKey::Metadata => blocking(node, call, cluster::metadata).await,
         ApiKey::DeleteGroups => blocking(node, call, groups::delete).await,
         ApiKey::OffsetCommit => blocking(node, call, offsets::commit).await,
         ApiKey::OffsetDelete => blocking(node, call, offsets::delete).await,
@@ -105,7 +143,7 @@ async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallE
 fn inline<Q: Decodable, R: Encodable>(
     node: &Node,
     mut call: Call,
-    act: fn(&Node, Q, i16) -> R,
+    act: impl FnOnce(&Node, Q, i16) -> R,
 ) -> Result<BytesMut, CallError> {
     let request = call.request()?;
     call.answer(&act(node, request, call.version))
@@ -115,7 +153,7 @@ fn inline<Q: Decodable, R: Encodable>(
 async fn blocking<Q, R>(
     node: &Arc<Node>,
     call: Call,
-    act: fn(&Node, Q, i16) -> R,
+    act: impl FnOnce(&Node, Q, i16) -> R + Send + 'static,
 ) -> Result<BytesMut, CallError>
 where
     Q: Decodable + 'static,

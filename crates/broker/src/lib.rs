@@ -5,20 +5,28 @@
 //! request does, `log` how records are kept, `group` and `transactions` the coordinators.
 
 mod api;
+mod budget;
 mod config;
 mod coordinator;
 mod group;
+mod listener;
 mod log;
 mod node;
 mod offsets;
 mod options;
 mod producer_ids;
+mod scram;
 mod server;
 mod store;
 mod sync;
+mod tls;
 mod topics;
 mod transactions;
+mod users;
 mod wire;
 
-pub use options::{BrokerOptions, Fsync, Limits, User};
+pub use listener::Listener;
+pub use options::{BrokerOptions, Fsync, Limits};
 pub use server::{Broker, StartError};
+pub use tls::{Tls, TlsError};
+pub use users::{Users, UsersError};

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +9,7 @@ use std::time::Instant;
 use kafka_protocol::ResponseError;
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::coordinator::Coordinator;
 use crate::log;
 use crate::options::BrokerOptions;
@@ -34,8 +34,10 @@ pub(crate) enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) options: BrokerOptions,
-    /// The host and port that clients are told.
-    pub(crate) advertised: (String, u16),
+    /// Bytes of requests that are being read or answered.
+    pub(crate) requests: Budget,
+    /// Bytes of records in answers that are being written.
+    pub(crate) answers: Budget,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Coordinator>,
     pub(crate) producer_ids: Arc<ProducerIds>,
@@ -58,11 +60,7 @@ fn lock_directory(directory: &Path) -> Result<File, OpenError> {
 
 impl Node {
     /// Opens the data directory and repairs what a crash left. Blocks while logs are scanned.
-    pub(crate) fn open(
-        options: BrokerOptions,
-        address: SocketAddr,
-        stopping: watch::Receiver<bool>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(options: BrokerOptions, stopping: watch::Receiver<bool>) -> Result<Self, OpenError> {
         let directory: PathBuf = options.data_dir.clone();
         let lock_file = lock_directory(&directory)?;
         let topics = Arc::new(Topics::open(&directory, &options.limits)?);
@@ -77,11 +75,13 @@ impl Node {
             Arc::clone(&producer_ids),
             &options,
         )?;
-        let advertised =
-            options.advertised.clone().unwrap_or_else(|| (address.ip().to_string(), address.port()));
+        let limits = &options.limits;
+        let requests = Budget::new(limits.requests_bytes_max.max(limits.request_bytes_max));
+        let answers = Budget::new(limits.answers_bytes_max.max(limits.fetch_bytes_max));
         Ok(Self {
             options,
-            advertised,
+            requests,
+            answers,
             topics,
             groups,
             producer_ids,

@@ -1,9 +1,10 @@
 //! What a broker is told when it starts, with the limits that keep foreign input in bounds.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::listener::Listener;
+use crate::users::Users;
 
 /// When an acknowledged record is on the disk, and not only in the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,34 +16,18 @@ pub enum Fsync {
     EveryAppend,
 }
 
-/// A name and a password that SASL PLAIN accepts.
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// The password.
-    pub password: String,
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
 /// What a broker is told when it starts.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// Where everything is kept; used by one broker at a time.
     pub data_dir: PathBuf,
-    /// The address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// The host and port that clients are told to connect to, if not the address listened on.
-    pub advertised: Option<(String, u16)>,
+    /// Where it listens, at least at one place. [`Listener`] has the rule of what may listen where.
+    pub listeners: Vec<Listener>,
     /// See [`Fsync`].
     pub fsync: Fsync,
-    /// Who may connect, by SASL PLAIN. Empty: everyone, without SASL.
-    pub users: Vec<User>,
+    /// Who may connect to listeners with SASL, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. All have the
+    /// same rights.
+    pub users: Users,
     /// How many partitions a topic gets whose creator does not say.
     pub default_partitions: i32,
     /// Whether asking for an unknown topic's metadata creates it.
@@ -54,14 +39,13 @@ pub struct BrokerOptions {
 }
 
 impl BrokerOptions {
-    /// One partition a topic, topics created on demand, no fsync, everyone may connect.
-    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+    /// One listener, no users, one partition a topic, topics created on demand, no fsync.
+    pub fn new(data_dir: impl Into<PathBuf>, listener: Listener) -> Self {
         Self {
             data_dir: data_dir.into(),
-            listen,
-            advertised: None,
+            listeners: vec![listener],
             fsync: Fsync::Never,
-            users: Vec::new(),
+            users: Users::default(),
             default_partitions: 1,
             auto_create_topics: true,
             clean_interval: Duration::from_secs(2),
@@ -80,8 +64,14 @@ pub struct Limits {
     pub requests_bytes_max: usize,
     /// Array elements of all levels in one request; bounds what decoding allocates.
     pub request_elements_max: usize,
-    /// Connections at a time; further ones are closed at once.
+    /// The longest request of a client that has not authenticated, in bytes.
+    pub strange_request_bytes_max: usize,
+    /// Connections of one listener at a time; further ones are closed at once, so that who floods one
+    /// listener leaves the others open. Kafka's `max.connections` for a listener.
     pub connections_max: usize,
+    /// The bytes of records in all answers that are being written. A fetch that does not fit waits; the
+    /// value is never less than what one fetch may have.
+    pub answers_bytes_max: usize,
     /// Bytes of records in one answer to a fetch, beyond the first batch. Kafka's `fetch.max.bytes`.
     pub fetch_bytes_max: usize,
     /// Bytes that one compressed batch may unpack to where the broker must look inside.
@@ -102,9 +92,10 @@ pub struct Limits {
     pub partition_producers_max: usize,
     /// Bytes of a committed offset's metadata. Kafka's `offset.metadata.max.bytes`.
     pub offset_metadata_bytes_max: usize,
-    /// How long a connection may be silent between two requests.
+    /// How long a connection may be silent between two requests. Kafka's `connections.max.idle.ms`.
     pub idle_max: Duration,
-    /// How long the rest of a request may take once it has begun.
+    /// How long the rest of a request may take once it has begun, authentication as a whole, and a client
+    /// to take in any more of an answer.
     pub request_time_max: Duration,
 }
 
@@ -114,7 +105,9 @@ impl Default for Limits {
             request_bytes_max: 100 << 20,
             requests_bytes_max: 256 << 20,
             request_elements_max: 200_000,
+            strange_request_bytes_max: 64 << 10,
             connections_max: 1_000,
+            answers_bytes_max: 256 << 20,
             fetch_bytes_max: 55 << 20,
             unpacked_bytes_max: 128 << 20,
             topics_max: 10_000,

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::connection::Connection;
+use crate::listener::Listener;
 use crate::node::{Node, OpenError};
 use crate::options::BrokerOptions;
 
@@ -27,6 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The options name no listener.
+    #[error("no listener is configured; expected at least one")]
+    NoListener,
     /// The address cannot be listened on; another program may do so.
     #[error("listen on `{address}`")]
     Listen {
@@ -58,7 +61,8 @@ pub enum StartError {
 /// Whatever way it ends, what was acknowledged is kept.
 #[derive(Debug)]
 pub struct Broker {
-    address: SocketAddr,
+    first: SocketAddr,
+    addresses: Vec<SocketAddr>,
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -70,30 +74,37 @@ impl Broker {
     /// # Errors
     /// See [`StartError`]. Nothing keeps running then.
     pub async fn start(options: BrokerOptions) -> Result<Self, StartError> {
-        let listen = options.listen;
-        let listening = |source| StartError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listening)?;
-        let address = listener.local_addr().map_err(listening)?;
+        let mut doors = Vec::new();
+        for listener in &options.listeners {
+            doors.push(Door::open(listener).await?);
+        }
+        let addresses: Vec<SocketAddr> = doors.iter().map(|door| door.address).collect();
+        let first = *addresses.first().ok_or(StartError::NoListener)?;
         let (stopping, stops) = watch::channel(false);
         let directory = options.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Node::open(options, address, stops)).await;
+        let opened = tokio::task::spawn_blocking(move || Node::open(options, stops)).await;
         let node = match opened {
             Ok(Ok(node)) => Arc::new(node),
             Ok(Err(OpenError::InUse)) => return Err(StartError::InUse { directory }),
             Ok(Err(OpenError::Io(source))) => return Err(StartError::Open { directory, source }),
             Err(died) => return Err(StartError::Open { directory, source: io::Error::other(died) }),
         };
-        let tasks = vec![
-            tokio::spawn(accept(Arc::clone(&node), listener)),
+        let mut tasks = vec![
             tokio::spawn(advance_groups(Arc::clone(&node))),
-            tokio::spawn(keep_house(node)),
+            tokio::spawn(keep_house(Arc::clone(&node))),
         ];
-        Ok(Self { address, stopping, tasks })
+        tasks.extend(doors.into_iter().map(|door| tokio::spawn(accept(Arc::clone(&node), door))));
+        Ok(Self { first, addresses, stopping, tasks })
     }
 
-    /// The address that it listens on.
+    /// The address of the first listener.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.first
+    }
+
+    /// The addresses of all listeners, in the order of the options.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Stops: requests that are being answered are, for a few seconds at most; connections are closed; the
@@ -119,24 +130,39 @@ async fn stopped(node: &Node) {
     let _ = node.stopping.clone().wait_for(|stopping| *stopping).await;
 }
 
-async fn accept(node: Arc<Node>, listener: TcpListener) {
-    let limits = &node.options.limits;
-    let budget_kib = (limits.requests_bytes_max.max(limits.request_bytes_max) >> 10) + 1;
-    let budget = Arc::new(Semaphore::new(budget_kib.min(Semaphore::MAX_PERMITS)));
+/// A listener that is listening.
+struct Door {
+    socket: TcpListener,
+    address: SocketAddr,
+    listener: Arc<Listener>,
+}
+
+impl Door {
+    async fn open(listener: &Listener) -> Result<Self, StartError> {
+        let asked = listener.address;
+        let listening = |source| StartError::Listen { address: asked, source };
+        let socket = TcpListener::bind(asked).await.map_err(listening)?;
+        let address = socket.local_addr().map_err(listening)?;
+        Ok(Self { socket, address, listener: Arc::new(listener.clone()) })
+    }
+}
+
+async fn accept(node: Arc<Node>, door: Door) {
+    let connections_max = node.options.limits.connections_max;
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.socket.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             () = stopped(&node) => break,
         };
         match accepted {
-            Ok(_) if connections.len() >= limits.connections_max => {
-                tracing::warn!(limit = limits.connections_max, "a connection beyond the limit is closed");
+            Ok(_) if connections.len() >= connections_max => {
+                tracing::warn!(limit = connections_max, "a connection beyond the limit is closed");
             }
             Ok((socket, peer)) => {
-                let connection = Connection::new(socket, peer, Arc::clone(&node), Arc::clone(&budget));
-                connections.spawn(connection.serve());
+                let (listener, node) = (Arc::clone(&door.listener), Arc::clone(&node));
+                connections.spawn(connection::serve(socket, peer, listener, node));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -144,7 +170,7 @@ async fn accept(node: Arc<Node>, listener: TcpListener) {
             }
         }
     }
-    drop(listener);
+    drop(door);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         connections.shutdown().await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
 use tidegate_kafka::KafkaOptions;
 
@@ -44,7 +44,7 @@ impl Stack {
         let mut engine = EngineOptions::new(data_dir.join("clickhouse"), library);
         engine.http = local(clickhouse_port);
         engine.tcp = clickhouse_native_port.map(local);
-        let broker = BrokerOptions::new(data_dir.join("kafka"), local(kafka_port));
+        let broker = BrokerOptions::new(data_dir.join("kafka"), Listener::loopback(kafka_port));
         let (broker, engine) = tokio::join!(Broker::start(broker), Engine::start(engine));
         let broker = broker.context("start the embedded broker")?;
         let engine = engine.context("start the embedded clickhouse")?;

@@ -1,47 +1,153 @@
-//! SASL. PLAIN is what is spoken; another mechanism is another arm of [`handshake`] and a conversation
-//! kept in the session.
+//! SASL: PLAIN and SCRAM. A mechanism is chosen by SaslHandshake, and spoken in SaslAuthenticate requests.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
+use openssl::base64;
 
 use super::Session;
 use crate::node::Node;
-use crate::wire::text;
+use crate::scram::{AuthError, ClientFirst, Exchange, Hash};
+use crate::users::Users;
+use crate::wire::{CallError, text};
 
-const PLAIN: &str = "PLAIN";
+/// What SCRAM adds to the client's nonce, before it is made printable.
+const NONCE_BYTES: usize = 24;
 
-pub(super) fn handshake(_node: &Node, request: SaslHandshakeRequest, _version: i16) -> SaslHandshakeResponse {
-    let code = match request.mechanism.as_str() {
-        PLAIN => 0,
-        _ => ResponseError::UnsupportedSaslMechanism.code(),
-    };
-    SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(vec![text(PLAIN)])
+/// By falling preference.
+const MECHANISMS: [(&str, Mechanism); 3] = [
+    ("SCRAM-SHA-512", Mechanism::Scram(Hash::Sha512)),
+    ("SCRAM-SHA-256", Mechanism::Scram(Hash::Sha256)),
+    ("PLAIN", Mechanism::Plain),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Plain,
+    Scram(Hash),
 }
 
-pub(super) fn authenticate(
-    node: &Node,
-    session: &mut Session,
-    request: SaslAuthenticateRequest,
-) -> SaslAuthenticateResponse {
-    let mut parts = request.auth_bytes.splitn(3, |byte| *byte == 0).skip(1);
-    let (name, password) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    // Every user is compared, and every byte of the password, so that the time tells nothing.
-    let known = node.options.users.iter().fold(false, |known, user| {
-        let same = same_bytes(user.name.as_bytes(), name) & same_bytes(user.password.as_bytes(), password);
-        known | same
-    });
-    session.authenticated = known || node.options.users.is_empty();
-    match session.authenticated {
-        true => SaslAuthenticateResponse::default(),
-        false => SaslAuthenticateResponse::default()
-            .with_error_code(ResponseError::SaslAuthenticationFailed.code())
-            .with_error_message(Some(text("name or password is wrong"))),
+/// How far a connection's client has proven who it is.
+#[derive(Debug)]
+pub(crate) enum Authentication {
+    /// The listener asks for no proof.
+    Unasked,
+    Wanted,
+    Chosen(Mechanism),
+    Challenged(Box<Exchange>),
+    Done,
+    /// Nothing more is answered.
+    Refused,
+}
+
+impl Authentication {
+    pub(crate) fn complete(&self) -> bool {
+        match self {
+            Self::Unasked | Self::Done => true,
+            Self::Wanted | Self::Chosen(_) | Self::Challenged(_) | Self::Refused => false,
+        }
     }
 }
 
-fn same_bytes(expected: &[u8], given: &[u8]) -> bool {
-    let differing = expected.iter().zip(given).fold(0, |differing, (a, b)| differing | (a ^ b));
-    differing == 0 && expected.len() == given.len()
+pub(super) fn handshake(session: &mut Session, request: SaslHandshakeRequest) -> SaslHandshakeResponse {
+    let mechanisms = MECHANISMS.map(|(name, _)| text(name)).to_vec();
+    let response = SaslHandshakeResponse::default().with_mechanisms(mechanisms);
+    let refuse = |error: ResponseError| error.code();
+    let code = match &session.authentication {
+        Authentication::Wanted | Authentication::Chosen(_) => {
+            match MECHANISMS.iter().find(|(name, _)| *name == request.mechanism.as_str()) {
+                Some((_, mechanism)) => {
+                    session.authentication = Authentication::Chosen(*mechanism);
+                    0
+                }
+                None => refuse(ResponseError::UnsupportedSaslMechanism),
+            }
+        }
+        Authentication::Unasked
+        | Authentication::Challenged(_)
+        | Authentication::Done
+        | Authentication::Refused => refuse(ResponseError::IllegalSaslState),
+    };
+    response.with_error_code(code)
+}
+
+/// Why a client is not let in.
+enum Refusal {
+    /// The client does not know the password, or speaks otherwise.
+    Client(AuthError),
+    /// It was not the client's turn.
+    State,
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        Self::Client(error)
+    }
+}
+
+pub(super) async fn authenticate(
+    node: &Arc<Node>,
+    session: &mut Session,
+    request: SaslAuthenticateRequest,
+) -> Result<SaslAuthenticateResponse, CallError> {
+    let before = std::mem::replace(&mut session.authentication, Authentication::Refused);
+    let users = node.options.users.clone();
+    let work = tokio::task::spawn_blocking(move || step(&users, before, &request.auth_bytes));
+    // The task does not come back if the runtime is shut down.
+    let stepped = work.await.map_err(|_| CallError::Stopping)?;
+    let response = SaslAuthenticateResponse::default();
+    Ok(match stepped {
+        Ok((after, answer)) => {
+            session.authentication = after;
+            response.with_auth_bytes(answer)
+        }
+        Err(Refusal::State) => response
+            .with_error_code(ResponseError::IllegalSaslState.code())
+            .with_error_message(Some(text("this is not the time for a sasl message"))),
+        Err(Refusal::Client(error)) => response
+            .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+            .with_error_message(Some(text(error.to_string()))),
+    })
+}
+
+/// What one message of the client leads to, and what it is answered. Takes as long as deriving a key.
+fn step(users: &Users, before: Authentication, message: &[u8]) -> Result<(Authentication, Bytes), Refusal> {
+    match before {
+        Authentication::Chosen(Mechanism::Plain) => {
+            admit_plain(users, message)?;
+            Ok((Authentication::Done, Bytes::new()))
+        }
+        Authentication::Chosen(Mechanism::Scram(kind)) => {
+            let first = ClientFirst::parse(message)?;
+            let key = users.key(&first.name, kind).map_err(AuthError::from)?;
+            let mut nonce = [0; NONCE_BYTES];
+            openssl::rand::rand_bytes(&mut nonce).map_err(AuthError::from)?;
+            let (exchange, answer) = Exchange::challenge(kind, first, key, &base64::encode_block(&nonce));
+            Ok((Authentication::Challenged(Box::new(exchange)), answer.into()))
+        }
+        Authentication::Challenged(exchange) => {
+            let answer = exchange.finish(message)?;
+            Ok((Authentication::Done, answer.into()))
+        }
+        Authentication::Unasked | Authentication::Wanted | Authentication::Done | Authentication::Refused => {
+            Err(Refusal::State)
+        }
+    }
+}
+
+/// RFC 4616: an identity to act as, a name and a password, with a zero byte between.
+fn admit_plain(users: &Users, message: &[u8]) -> Result<(), AuthError> {
+    let parts: Vec<&[u8]> = message.splitn(4, |byte| *byte == 0).collect();
+    let [identity, name, password] = parts[..] else { return Err(AuthError::Malformed) };
+    if !identity.is_empty() && identity != name {
+        return Err(AuthError::NotOffered);
+    }
+    match users.admit(name, password)? {
+        true => Ok(()),
+        false => Err(AuthError::Wrong),
+    }
 }

@@ -10,12 +10,12 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, MetadataRequest, MetadataResponse,
+    ApiVersionsResponse, BrokerId, DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    MetadataRequest, MetadataResponse,
 };
 use uuid::Uuid;
 
-use super::topic_name;
+use super::{Advertised, topic_name};
 use crate::config::TopicConfig;
 use crate::node::{NODE_ID, Node};
 use crate::topics::Topic;
@@ -36,11 +36,11 @@ pub(super) fn unsupported_version() -> ApiVersionsResponse {
 }
 
 pub(super) fn find_coordinator(
-    node: &Node,
+    told: &Advertised,
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
-    let (host, port) = (text(node.advertised.0.clone()), i32::from(node.advertised.1));
+    let (host, port) = (text(told.host.clone()), i32::from(told.port));
     if version < 4 {
         return FindCoordinatorResponse::default()
             .with_node_id(BrokerId(NODE_ID))
@@ -58,15 +58,11 @@ pub(super) fn find_coordinator(
         .with_coordinators(request.coordinator_keys.into_iter().map(coordinator).collect())
 }
 
-pub(super) fn describe(
-    node: &Node,
-    _request: DescribeClusterRequest,
-    _version: i16,
-) -> DescribeClusterResponse {
+pub(super) fn describe(node: &Node, told: &Advertised) -> DescribeClusterResponse {
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(NODE_ID))
-        .with_host(text(node.advertised.0.clone()))
-        .with_port(i32::from(node.advertised.1));
+        .with_host(text(told.host.clone()))
+        .with_port(i32::from(told.port));
     DescribeClusterResponse::default()
         .with_endpoint_type(1)
         .with_cluster_id(text(node.topics.cluster.clone()))
@@ -75,7 +71,12 @@ pub(super) fn describe(
         .with_cluster_authorized_operations(OPERATIONS_UNKNOWN)
 }
 
-pub(super) fn metadata(node: &Node, request: MetadataRequest, version: i16) -> MetadataResponse {
+pub(super) fn metadata(
+    node: &Node,
+    told: &Advertised,
+    request: MetadataRequest,
+    version: i16,
+) -> MetadataResponse {
     let create = node.options.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
     let topics = match request.topics {
         Some(asked) if version > 0 || !asked.is_empty() => asked
@@ -89,8 +90,8 @@ pub(super) fn metadata(node: &Node, request: MetadataRequest, version: i16) -> M
     };
     let broker = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE_ID))
-        .with_host(text(node.advertised.0.clone()))
-        .with_port(i32::from(node.advertised.1));
+        .with_host(text(told.host.clone()))
+        .with_port(i32::from(told.port));
     MetadataResponse::default()
         .with_brokers(vec![broker])
         .with_cluster_id(Some(text(node.topics.cluster.clone())))

@@ -12,6 +12,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::budget::Reserved;
 use crate::log::{Aborted, Slice};
 use crate::node::Node;
 use crate::sync::lock;
@@ -44,7 +45,11 @@ struct Plan {
     refused: bool,
 }
 
-pub(super) async fn fetch(node: &Arc<Node>, request: FetchRequest) -> Result<FetchResponse, CallError> {
+/// Gives what the answer holds of the budget for answers too.
+pub(super) async fn fetch(
+    node: &Arc<Node>,
+    request: FetchRequest,
+) -> Result<(FetchResponse, Reserved), CallError> {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let until = Instant::now() + wait;
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -53,7 +58,8 @@ pub(super) async fn fetch(node: &Arc<Node>, request: FetchRequest) -> Result<Fet
     loop {
         let plan = plan(node, &request, wait.is_zero().then_some(()).map_or(Some(&reader), |()| None));
         if plan.refused || plan.size_bytes >= enough || Instant::now() >= until || *stopping.borrow() {
-            return read(plan, &request).await;
+            let reserved = node.answers.reserve(plan.size_bytes).await;
+            return Ok((read(plan, &request).await?, reserved));
         }
         tokio::select! {
             () = reader.notified() => {}

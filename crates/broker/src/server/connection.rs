@@ -2,21 +2,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stopped;
-use crate::api::{Session, respond};
+use crate::api::{Advertised, Answer, Authentication, Session, respond};
+use crate::listener::Listener;
 use crate::node::Node;
 use crate::wire::{CallError, Frame};
 
 /// What is reserved before bytes have come; more only as they come, whatever a frame states.
 const READ_BYTES: usize = 64 << 10;
+/// What one write hands to the system: a client that takes in less than this in `request_time_max` is gone.
+const WRITE_BYTES: usize = 256 << 10;
+/// How long a refused client waits for the end, so that guessing passwords is slow. Kafka's
+/// `connection.failed.authentication.delay.ms`.
+const REFUSAL_DELAY: Duration = Duration::from_millis(100);
+/// How long a client may take to see the end.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// A frame whose length begins with these bytes is the first of a TLS handshake: record type 22, version 3.
+const TLS_HANDSHAKE: u32 = 0x1603;
 
 /// Why a connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -25,83 +36,150 @@ enum Closed {
     Gone,
     #[error("a connection failed")]
     Io(#[from] io::Error),
+    #[error("a tls handshake on a listener without tls")]
+    UnexpectedTls,
+    #[error("no tls handshake on a listener with tls")]
+    Tls(#[from] openssl::ssl::Error),
     #[error("a request of `{size_bytes}` bytes, at most `{max}` are taken")]
     TooLong { size_bytes: usize, max: usize },
     #[error("a request that took too long, or none for too long")]
     TooSlow,
+    #[error("authentication failed")]
+    Refused,
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-pub(super) struct Connection {
+/// Serves a client until either side has enough.
+pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, listener: Arc<Listener>, node: Arc<Node>) {
+    match shake_and_serve(socket, peer, &listener, node).await {
+        Ok(()) | Err(Closed::Gone | Closed::Io(_) | Closed::Call(CallError::Stopping)) => {}
+        Err(closed @ (Closed::TooSlow | Closed::Call(CallError::Unauthenticated))) => {
+            tracing::debug!(%peer, reason = %closed, "connection closed");
+        }
+        Err(closed @ Closed::Call(CallError::Answer { .. })) => {
+            tracing::error!(%peer, error = %closed, "connection closed");
+        }
+        Err(Closed::Tls(error)) => {
+            tracing::warn!(%peer, %error, "connection closed: no tls handshake on a listener with tls");
+        }
+        Err(
+            closed @ (Closed::TooLong { .. } | Closed::UnexpectedTls | Closed::Refused | Closed::Call(_)),
+        ) => {
+            tracing::warn!(%peer, reason = %closed, "connection closed");
+        }
+    }
+}
+
+async fn shake_and_serve(
     socket: TcpStream,
     peer: SocketAddr,
+    listener: &Listener,
     node: Arc<Node>,
-    budget: Arc<Semaphore>,
+) -> Result<(), Closed> {
+    socket.set_nodelay(true)?;
+    let session = session(&socket, peer, listener)?;
+    let Some(tls) = &listener.tls else {
+        return Connection { socket, node, buffer: BytesMut::new() }.serve(session).await;
+    };
+    let shaken = tokio::select! {
+        shaken = timeout(node.options.limits.request_time_max, tls.accept(socket)) => shaken,
+        () = stopped(&node) => return Ok(()),
+    };
+    let socket = shaken.map_err(|_| Closed::TooSlow)??;
+    Connection { socket, node, buffer: BytesMut::new() }.serve(session).await
+}
+
+fn session(socket: &TcpStream, peer: SocketAddr, listener: &Listener) -> io::Result<Session> {
+    let reached = socket.local_addr()?;
+    let reached = (reached.ip().to_canonical().to_string(), reached.port());
+    let (host, port) = listener.advertised.clone().unwrap_or(reached);
+    Ok(Session {
+        host: format!("/{}", peer.ip().to_canonical()),
+        advertised: Advertised { host, port },
+        authentication: if listener.sasl { Authentication::Wanted } else { Authentication::Unasked },
+    })
+}
+
+struct Connection<S> {
+    socket: S,
+    node: Arc<Node>,
     /// Read, and not yet taken for a request.
     buffer: BytesMut,
 }
 
-impl Connection {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, node: Arc<Node>, budget: Arc<Semaphore>) -> Self {
-        Self { socket, peer, node, budget, buffer: BytesMut::new() }
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn serve(mut self, session: Session) -> Result<(), Closed> {
+        let served = self.serve_requests(session).await;
+        if !matches!(served, Err(Closed::Gone | Closed::Io(_))) {
+            // For TLS that is an orderly end. The client may be gone all the same.
+            let _ = timeout(GOODBYE_MAX, self.socket.shutdown()).await;
+        }
+        served
     }
 
-    /// Serves until either side has enough.
-    pub(super) async fn serve(mut self) {
-        let peer = self.peer;
-        match self.serve_requests().await {
-            Ok(()) | Err(Closed::Gone | Closed::Io(_) | Closed::Call(CallError::Stopping)) => {}
-            Err(closed @ (Closed::TooSlow | Closed::Call(CallError::Unauthenticated))) => {
-                tracing::debug!(%peer, reason = %closed, "connection closed");
+    async fn serve_requests(&mut self, mut session: Session) -> Result<(), Closed> {
+        let node = Arc::clone(&self.node);
+        let limits = &node.options.limits;
+        let introduced_until = Instant::now() + limits.request_time_max;
+        loop {
+            let (until, bytes_max) = match session.authentication.complete() {
+                true => (Instant::now() + limits.idle_max, limits.request_bytes_max),
+                false => (introduced_until, limits.strange_request_bytes_max),
+            };
+            let size_bytes = tokio::select! {
+                size_bytes = self.frame_length(bytes_max, until) => size_bytes?,
+                () = stopped(&node) => return Ok(()),
+            };
+            let _reserved = node.requests.reserve(size_bytes).await;
+            let frame = timeout(limits.request_time_max, self.frame(size_bytes));
+            let frame = frame.await.map_err(|_| Closed::TooSlow)??;
+            let frame = Frame::parse(frame, limits.request_elements_max)?;
+            let answer = self.answer(&mut session, frame).await?;
+            let refused = matches!(session.authentication, Authentication::Refused);
+            if refused {
+                tokio::time::sleep(REFUSAL_DELAY).await;
             }
-            Err(closed @ Closed::Call(CallError::Answer { .. })) => {
-                tracing::error!(%peer, error = %closed, "connection closed");
+            if let Some(answer) = answer {
+                self.write(&answer.frame).await?;
             }
-            Err(closed @ (Closed::TooLong { .. } | Closed::Call(_))) => {
-                tracing::warn!(%peer, reason = %closed, "connection closed");
+            if refused {
+                return Err(Closed::Refused);
             }
         }
     }
 
-    async fn serve_requests(&mut self) -> Result<(), Closed> {
-        self.socket.set_nodelay(true)?;
-        let mut session = Session {
-            host: format!("/{}", self.peer.ip()),
-            authenticated: self.node.options.users.is_empty(),
-        };
-        let elements_max = self.node.options.limits.request_elements_max;
-        let budget = Arc::clone(&self.budget);
-        let node = Arc::clone(&self.node);
+    /// Answers a request. Goes on reading meanwhile, within bounds: so a client that leaves is noticed.
+    async fn answer(&mut self, session: &mut Session, frame: Frame) -> Result<Option<Answer>, Closed> {
+        let mut answering = pin!(respond(&self.node, session, frame));
+        let mut ended = false;
         loop {
-            let size_bytes = tokio::select! {
-                size_bytes = self.frame_length() => size_bytes?,
-                () = stopped(&node) => return Ok(()),
-            };
-            let _reserved = reserve(&budget, size_bytes).await?;
-            let body_time = self.node.options.limits.request_time_max;
-            let frame = timeout(body_time, self.frame(size_bytes)).await.map_err(|_| Closed::TooSlow)??;
-            let frame = Frame::parse(frame, elements_max)?;
-            let answer = tokio::select! {
-                answer = respond(&self.node, &mut session, frame) => answer?,
-                () = gone(&self.socket, self.buffer.is_empty()) => return Err(Closed::Gone),
-            };
-            if let Some(answer) = answer {
-                self.socket.write_all(&answer).await?;
+            tokio::select! {
+                biased;
+                answer = &mut answering => return Ok(answer?),
+                read = self.socket.read_buf(&mut self.buffer), if !ended && self.buffer.len() < READ_BYTES => {
+                    ended = read? == 0;
+                    // What was sent before the end is still served.
+                    if ended && self.buffer.is_empty() {
+                        return Err(Closed::Gone);
+                    }
+                }
             }
         }
     }
 
     /// Waits for the next request's length. Nothing is lost if this is dropped while it waits.
-    async fn frame_length(&mut self) -> Result<usize, Closed> {
-        let idle_max = self.node.options.limits.idle_max;
+    async fn frame_length(&mut self, bytes_max: usize, until: Instant) -> Result<usize, Closed> {
         while self.buffer.len() < 4 {
-            timeout(idle_max, self.read_more(READ_BYTES)).await.map_err(|_| Closed::TooSlow)??;
+            timeout_at(until, self.read_more(READ_BYTES)).await.map_err(|_| Closed::TooSlow)??;
         }
         let stated = self.buffer.get_u32();
         let size_bytes = usize::try_from(stated).unwrap_or(usize::MAX);
-        let max = self.node.options.limits.request_bytes_max;
-        if size_bytes > max { Err(Closed::TooLong { size_bytes, max }) } else { Ok(size_bytes) }
+        match size_bytes <= bytes_max {
+            true => Ok(size_bytes),
+            false if stated >> 16 == TLS_HANDSHAKE => Err(Closed::UnexpectedTls),
+            false => Err(Closed::TooLong { size_bytes, max: bytes_max }),
+        }
     }
 
     async fn frame(&mut self, size_bytes: usize) -> Result<Bytes, Closed> {
@@ -120,17 +198,12 @@ impl Connection {
             _ => Ok(()),
         }
     }
-}
 
-async fn reserve(budget: &Semaphore, size_bytes: usize) -> Result<SemaphorePermit<'_>, Closed> {
-    let kib = u32::try_from((size_bytes >> 10) + 1).unwrap_or(u32::MAX);
-    budget.acquire_many(kib).await.map_err(|_| Closed::Gone)
-}
-
-/// Waits until the client has closed the connection. With further requests on their way there is no telling.
-async fn gone(socket: &TcpStream, quiet: bool) {
-    if quiet && matches!(socket.peek(&mut [0]).await, Ok(0) | Err(_)) {
-        return;
+    async fn write(&mut self, frame: &[u8]) -> Result<(), Closed> {
+        let time_max = self.node.options.limits.request_time_max;
+        for part in frame.chunks(WRITE_BYTES) {
+            timeout(time_max, self.socket.write_all(part)).await.map_err(|_| Closed::TooSlow)??;
+        }
+        Ok(())
     }
-    std::future::pending().await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) fn options(directory: &tempfile::TempDir) -> BrokerOptions {
-    BrokerOptions::new(directory.path(), SocketAddr::from(([127, 0, 0, 1], 0)))
+    BrokerOptions::new(directory.path(), Listener::loopback(0))
 }
 
 pub(crate) async fn broker(directory: &tempfile::TempDir) -> Broker {

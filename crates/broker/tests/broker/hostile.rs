@@ -115,8 +115,7 @@ async fn api_versions_beyond_the_spoken_ones_is_answered_in_version_0() {
 async fn without_the_password_nothing_but_authentication_is_answered() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = options(&directory);
-    let (name, password) = ("me".to_owned(), "secret".to_owned());
-    options.users.push(tidegate_broker::User { name, password });
+    options.listeners = vec![tidegate_broker::Listener::loopback(0).with_sasl()];
     let broker = tidegate_broker::Broker::start(options).await.unwrap();
     assert!(!answers(broker.address()).await);
     let request = ApiVersionsRequest::default();

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, TopicName, TransactionalId,
     TxnOffsetCommitRequest, TxnOffsetCommitResponse, txn_offset_commit_request as held,
 };
-use tidegate_broker::{Broker, StartError};
+use tidegate_broker::{Broker, Listener, StartError};
 
 use crate::client::{ask, broker, options, text};
 
@@ -171,7 +171,7 @@ async fn a_directory_is_used_by_one_broker_and_an_address_too() {
     assert!(matches!(Broker::start(options(&directory)).await, Err(StartError::InUse { .. })));
     let other = tempfile::tempdir().unwrap();
     let mut busy = options(&other);
-    busy.listen = first.address();
+    busy.listeners = vec![Listener::loopback(first.address().port())];
     assert!(matches!(Broker::start(busy).await, Err(StartError::Listen { .. })));
     first.stop().await;
     broker(&directory).await.stop().await;

@@ -5,4 +5,5 @@
 mod client;
 mod hostile;
 mod lifecycle;
+mod listeners;
 mod sweep;

@@ -1,5 +1,5 @@
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions, User};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_core::FaultKind;
 use tidegate_kafka::{
     BoundedReader, Credentials, KafkaAdmin, KafkaOptions, ReadFrom, Sasl, Secret, TopicCreation, TopicSpec,
@@ -15,8 +15,8 @@ fn with_password(broker: &Broker, password: &str) -> KafkaOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_password_is_told_as_such_and_not_shown() {
     let dir = TempDir::new().unwrap();
-    let mut options = BrokerOptions::new(dir.path(), "127.0.0.1:0".parse().unwrap());
-    options.users = vec![User { name: "u".to_owned(), password: "right".to_owned() }];
+    let options = BrokerOptions::new(dir.path(), Listener::loopback(0).with_sasl());
+    options.users.set("u", "right").unwrap();
     let broker = Broker::start(options).await.unwrap();
     let admin = KafkaAdmin::connect(&with_password(&broker, "right")).unwrap();
     assert_eq!(admin.partition_count("t").await, Ok(None));

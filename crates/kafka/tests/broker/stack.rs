@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_core::{Checkpoint, Fault, TopicPartition};
 use tidegate_kafka::{
     BoundedReader, DeadLetterTopic, KafkaAdmin, KafkaCheckpoints, KafkaOptions, KafkaProducer, KafkaSource,
@@ -87,7 +87,7 @@ impl Stack {
 }
 
 pub(crate) async fn start(dir: &TempDir, listen: SocketAddr) -> Broker {
-    Broker::start(BrokerOptions::new(dir.path(), listen)).await.unwrap()
+    Broker::start(BrokerOptions::new(dir.path(), Listener::loopback(listen.port()))).await.unwrap()
 }
 
 /// A member of group `g` that lets go of whatever is revoked.

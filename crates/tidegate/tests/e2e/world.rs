@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
 use tidegate_core::{Header, Records};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
@@ -183,7 +183,9 @@ impl World {
 }
 
 async fn start_broker(folder: &TempDir, listen: SocketAddr) -> Broker {
-    Broker::start(BrokerOptions::new(folder.path().join("kafka"), listen)).await.unwrap()
+    Broker::start(BrokerOptions::new(folder.path().join("kafka"), Listener::loopback(listen.port())))
+        .await
+        .unwrap()
 }
 
 async fn start_engine(folder: &TempDir, listen: SocketAddr) -> Engine {

@@ -1,42 +1,12 @@
-//! librdkafka against the broker: a transaction that moves records and their offset together.
-
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+//! Transactions.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tidegate_broker::{Broker, BrokerOptions};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
-const WAIT: Duration = Duration::from_secs(30);
-
-fn config(address: SocketAddr) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address.to_string());
-    config
-}
-
-fn consumer(address: SocketAddr) -> BaseConsumer {
-    let mut config = config(address);
-    config.set("group.id", "g").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
-    config.set("isolation.level", "read_committed").create().unwrap()
-}
-
-fn read(consumer: &BaseConsumer, n: usize) -> Vec<String> {
-    let mut values = Vec::new();
-    let deadline = Instant::now() + WAIT;
-    while values.len() < n {
-        assert!(Instant::now() < deadline, "{values:?} in time, {n} were expected");
-        // A rebalance ends a poll too.
-        let Some(message) = consumer.poll(Duration::from_secs(1)) else { continue };
-        let message = message.unwrap();
-        values.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap());
-    }
-    values
-}
+use crate::client::{WAIT, broker, config, consumer, produce, read};
 
 fn at(topic: &str, offset: i64, metadata: &str) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
@@ -53,13 +23,6 @@ fn committed(consumer: &BaseConsumer, topic: &str) -> (Offset, String) {
     let found = consumer.committed_offsets(asked, WAIT).unwrap();
     let elements = found.elements_for_topic(topic);
     (elements[0].offset(), elements[0].metadata().to_owned())
-}
-
-fn produce(producer: &BaseProducer, topic: &str, values: &[&str]) {
-    for value in values {
-        producer.send(BaseRecord::<str, str>::to(topic).partition(0).payload(value).key("k")).unwrap();
-    }
-    producer.flush(WAIT).unwrap();
 }
 
 fn exercise(address: SocketAddr) {
@@ -96,8 +59,7 @@ fn exercise(address: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_moves_records_and_offset_together() {
     let directory = tempfile::tempdir().unwrap();
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let broker = Broker::start(BrokerOptions::new(directory.path(), listen)).await.unwrap();
+    let broker = broker(&directory).await;
     let address = broker.address();
     tokio::task::spawn_blocking(move || exercise(address)).await.unwrap();
     broker.stop().await;

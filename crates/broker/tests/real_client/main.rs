@@ -1,0 +1,7 @@
+//! librdkafka, a client that we did not write, against the broker.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod client;
+mod security;
+mod transactions;
