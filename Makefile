@@ -8,7 +8,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## list these targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 
 .PHONY: setup
 setup: ## install what is missing, fetch the engine and the test data
@@ -22,6 +22,13 @@ demo: setup ## run the main job on real events, with an own Kafka and ClickHouse
 .PHONY: test
 test: setup ## run every test
 	@source scripts/environment && $(CARGO) test --workspace --locked
+
+.PHONY: test-clients
+test-clients: setup ## run the clients of four languages against the broker (fetches them)
+	@source scripts/environment && scripts/fetch-clients
+	@source scripts/environment && $(CARGO) build --locked --package tidegate
+	@source scripts/environment && $(CARGO) build --locked --package tidegate-broker --example serve
+	@source scripts/environment && tests/clients/run
 
 .PHONY: check
 check: setup ## formatting, lints, house style, licences, unused dependencies, documentation

@@ -1,9 +1,13 @@
-//! Serves a broker on the loopback interface until it is interrupted:
-//! `serve PORT DIRECTORY [--fsync] [--user NAME:PASSWORD] [--partitions N]`.
+//! Serves a broker on the loopback interface until it is interrupted, and prints an address a line:
+//! `serve PORT DIRECTORY [--fsync] [--partitions N] [--guarded NAME:PASSWORD]`.
+//!
+//! With `--guarded` it listens on a second port too, with TLS, whose certificate is in `DIRECTORY/tls`, and
+//! SASL, for that user.
 
 use std::error::Error;
+use std::net::SocketAddr;
 
-use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, Tls};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -15,17 +19,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match flag.as_str() {
             "--fsync" => options.fsync = Fsync::EveryAppend,
             "--partitions" => options.default_partitions = value()?.parse()?,
-            "--user" => {
+            "--guarded" => {
                 let user = value()?;
-                let (name, password) = user.split_once(':').ok_or("`--user` expects NAME:PASSWORD")?;
+                let (name, password) = user.split_once(':').ok_or("`--guarded` expects NAME:PASSWORD")?;
                 options.users.set(name, password)?;
-                options.listeners = options.listeners.into_iter().map(Listener::with_sasl).collect();
+                let tls = Tls::self_signed(&options.data_dir.join("tls"), &["localhost", "127.0.0.1"])?;
+                options.listeners.push(Listener::guarded(SocketAddr::from(([127, 0, 0, 1], 0)), tls));
             }
             _ => return Err(format!("unknown flag `{flag}`").into()),
         }
     }
     let broker = Broker::start(options).await?;
-    println!("{}", broker.address());
+    for address in broker.addresses() {
+        println!("{address}");
+    }
     tokio::signal::ctrl_c().await?;
     broker.stop().await;
     Ok(())

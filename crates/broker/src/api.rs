@@ -21,7 +21,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 pub(crate) use self::auth::Authentication;
 use crate::budget::Reserved;
 use crate::node::Node;
-use crate::wire::{Call, CallError, Frame, text};
+use crate::wire::{Call, CallError, Frame, bare, text};
 
 /// The host and port that a client is told to connect to.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) host: String,
     pub(crate) advertised: Advertised,
     pub(crate) authentication: Authentication,
+    /// Whether what comes is SASL messages without headers, until authentication is complete.
+    pub(crate) bare: bool,
 }
 
 /// A frame to be written. What it holds of a budget goes back when it is dropped.
@@ -60,6 +62,10 @@ pub(crate) async fn respond(
 ) -> Result<Option<Answer>, CallError> {
     let mut call = match frame {
         Frame::Call(call) => call,
+        Frame::Token(message) => {
+            let answer = auth::prove_bare(node, session, message).await?;
+            return Ok(answer.map(|answer| bare(&answer).into()));
+        }
         Frame::AskVersions(call) => {
             return call.answer(&cluster::unsupported_version()).map(|frame| Some(frame.into()));
         }
@@ -77,7 +83,7 @@ pub(crate) async fn respond(
         }
         ApiKey::SaslHandshake => {
             let request = call.request()?;
-            call.answer(&auth::handshake(session, request))
+            call.answer(&auth::handshake(session, request, call.version))
         }
         ApiKey::SaslAuthenticate => {
             let request = call.request()?;

@@ -162,7 +162,9 @@ fn name_part(bare: &str) -> Result<&str, AuthError> {
 pub(crate) struct Exchange {
     kind: Hash,
     key: Key,
+    /// The client's nonce, and the server's behind it.
     nonce: String,
+    client_nonce: String,
     header: String,
     /// The first two messages, as they are signed.
     messages: String,
@@ -174,7 +176,7 @@ impl Exchange {
         let nonce = format!("{}{nonce}", first.nonce);
         let message = format!("r={nonce},s={},i={}", base64::encode_block(&key.salt), key.iterations);
         let messages = format!("{},{message}", first.bare);
-        (Self { kind, key, nonce, header: first.header, messages }, message)
+        (Self { kind, key, nonce, client_nonce: first.nonce, header: first.header, messages }, message)
     }
 
     /// Checks the client's proof; gives the server's own.
@@ -184,7 +186,10 @@ impl Exchange {
         let mut attributes = unproven.split(',');
         let header = decode(attribute(attributes.next(), "c=")?)?;
         let nonce = attribute(attributes.next(), "r=")?;
-        if attributes.next().is_some() || header != self.header.as_bytes() || nonce != self.nonce {
+        // librdkafka before 2.6.1 says its own nonce twice. Kafka 3.9 takes that too: what matters against
+        // repeated messages is the server's part.
+        let fresh = nonce.strip_prefix(&self.client_nonce) == Some(&self.nonce) || nonce == self.nonce;
+        if attributes.next().is_some() || header != self.header.as_bytes() || !fresh {
             return Err(AuthError::Malformed);
         }
         let proof = decode(proof)?;
@@ -240,6 +245,24 @@ mod tests {
         assert_eq!(refused(format!("c=biws,r={NONCE}x,p={other}")), AuthError::Malformed);
         assert_eq!(refused(format!("c=eSws,r={NONCE},p={other}")), AuthError::Malformed);
         assert_eq!(refused(format!("c=biws,r={NONCE},p=AAAA")), AuthError::Malformed);
+    }
+
+    #[test]
+    fn a_clients_nonce_said_twice_is_taken() {
+        let kind = Hash::Sha256;
+        let salted = |message: &[u8]| {
+            let salt = base64::decode_block("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+            let mut salted = [0; 32];
+            pbkdf2_hmac(b"pencil", &salt, 4_096, kind.digest(), &mut salted).unwrap();
+            let client = kind.hmac(&salted, b"Client Key").unwrap();
+            let stored = hash(kind.digest(), &client).unwrap();
+            let mask = kind.hmac(&stored, message).unwrap();
+            base64::encode_block(&client.iter().zip(mask).map(|(a, b)| a ^ b).collect::<Vec<u8>>())
+        };
+        let (exchange, challenge) = example();
+        let last = format!("c=biws,r=rOprNGfwEbeRWgbNEkqO{NONCE}");
+        let proof = salted(format!("n=user,r=rOprNGfwEbeRWgbNEkqO,{challenge},{last}").as_bytes());
+        assert!(exchange.finish(format!("{last},p={proof}").as_bytes()).is_ok());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) const APIS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::SyncGroup, 0, 5),
     (ApiKey::DescribeGroups, 0, 5),
     (ApiKey::ListGroups, 0, 4),
-    (ApiKey::SaslHandshake, 1, 1),
+    (ApiKey::SaslHandshake, 0, 1),
     (ApiKey::ApiVersions, 0, 3),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::DeleteTopics, 1, 6),
@@ -72,6 +72,8 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum Frame {
     Call(Call),
+    /// A SASL message without a header, as it follows SaslHandshake version 0.
+    Token(Bytes),
     /// ApiVersions in a version that is not spoken: answered in version 0 (KIP-511).
     AskVersions(Call),
 }
@@ -126,6 +128,15 @@ impl Call {
         frame[..4].copy_from_slice(&length.to_be_bytes());
         Ok(frame)
     }
+}
+
+/// The frame that answers a bare SASL message.
+pub(crate) fn bare(message: &[u8]) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(message.len() + 4);
+    // A message is a few hundred bytes of our own.
+    frame.put_u32(message.len() as u32);
+    frame.put_slice(message);
+    frame
 }
 
 /// A string of the protocol.

@@ -1,4 +1,6 @@
-//! SASL: PLAIN and SCRAM. A mechanism is chosen by SaslHandshake, and spoken in SaslAuthenticate requests.
+//! SASL: PLAIN and SCRAM. A mechanism is chosen by SaslHandshake, and spoken in SaslAuthenticate requests, or
+//! in bare messages after a handshake of version 0. No client that is alive does the latter, but librdkafka
+//! 2.0 takes a broker without version 0 for one without SASL.
 
 use std::sync::Arc;
 
@@ -53,7 +55,11 @@ impl Authentication {
     }
 }
 
-pub(super) fn handshake(session: &mut Session, request: SaslHandshakeRequest) -> SaslHandshakeResponse {
+pub(super) fn handshake(
+    session: &mut Session,
+    request: SaslHandshakeRequest,
+    version: i16,
+) -> SaslHandshakeResponse {
     let mechanisms = MECHANISMS.map(|(name, _)| text(name)).to_vec();
     let response = SaslHandshakeResponse::default().with_mechanisms(mechanisms);
     let refuse = |error: ResponseError| error.code();
@@ -62,6 +68,7 @@ pub(super) fn handshake(session: &mut Session, request: SaslHandshakeRequest) ->
             match MECHANISMS.iter().find(|(name, _)| *name == request.mechanism.as_str()) {
                 Some((_, mechanism)) => {
                     session.authentication = Authentication::Chosen(*mechanism);
+                    session.bare = version == 0;
                     0
                 }
                 None => refuse(ResponseError::UnsupportedSaslMechanism),
@@ -94,17 +101,10 @@ pub(super) async fn authenticate(
     session: &mut Session,
     request: SaslAuthenticateRequest,
 ) -> Result<SaslAuthenticateResponse, CallError> {
-    let before = std::mem::replace(&mut session.authentication, Authentication::Refused);
-    let users = node.options.users.clone();
-    let work = tokio::task::spawn_blocking(move || step(&users, before, &request.auth_bytes));
-    // The task does not come back if the runtime is shut down.
-    let stepped = work.await.map_err(|_| CallError::Stopping)?;
+    let proven = prove(node, session, request.auth_bytes).await?;
     let response = SaslAuthenticateResponse::default();
-    Ok(match stepped {
-        Ok((after, answer)) => {
-            session.authentication = after;
-            response.with_auth_bytes(answer)
-        }
+    Ok(match proven {
+        Ok(answer) => response.with_auth_bytes(answer),
         Err(Refusal::State) => response
             .with_error_code(ResponseError::IllegalSaslState.code())
             .with_error_message(Some(text("this is not the time for a sasl message"))),
@@ -112,6 +112,34 @@ pub(super) async fn authenticate(
             .with_error_code(ResponseError::SaslAuthenticationFailed.code())
             .with_error_message(Some(text(error.to_string()))),
     })
+}
+
+/// As [`authenticate`], without headers. There is no answer to one that is refused.
+pub(super) async fn prove_bare(
+    node: &Arc<Node>,
+    session: &mut Session,
+    message: Bytes,
+) -> Result<Option<Bytes>, CallError> {
+    let proven = prove(node, session, message).await?;
+    session.bare = !session.authentication.complete();
+    Ok(proven.ok())
+}
+
+/// Takes one message of the client; after a refusal the session is refused.
+async fn prove(
+    node: &Arc<Node>,
+    session: &mut Session,
+    message: Bytes,
+) -> Result<Result<Bytes, Refusal>, CallError> {
+    let before = std::mem::replace(&mut session.authentication, Authentication::Refused);
+    let users = node.options.users.clone();
+    let work = tokio::task::spawn_blocking(move || step(&users, before, &message));
+    // The task does not come back if the runtime is shut down.
+    let stepped = work.await.map_err(|_| CallError::Stopping)?;
+    Ok(stepped.map(|(after, answer)| {
+        session.authentication = after;
+        answer
+    }))
 }
 
 /// What one message of the client leads to, and what it is answered. Takes as long as deriving a key.

@@ -98,6 +98,7 @@ fn session(socket: &TcpStream, peer: SocketAddr, listener: &Listener) -> io::Res
         host: format!("/{}", peer.ip().to_canonical()),
         advertised: Advertised { host, port },
         authentication: if listener.sasl { Authentication::Wanted } else { Authentication::Unasked },
+        bare: false,
     })
 }
 
@@ -134,7 +135,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let _reserved = node.requests.reserve(size_bytes).await;
             let frame = timeout(limits.request_time_max, self.frame(size_bytes));
             let frame = frame.await.map_err(|_| Closed::TooSlow)??;
-            let frame = Frame::parse(frame, limits.request_elements_max)?;
+            let frame = match session.bare {
+                true => Frame::Token(frame),
+                false => Frame::parse(frame, limits.request_elements_max)?,
+            };
             let answer = self.answer(&mut session, frame).await?;
             let refused = matches!(session.authentication, Authentication::Refused);
             if refused {

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use kafka_protocol::messages::{
     ApiKey, DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    MetadataRequest, MetadataResponse,
+    MetadataRequest, MetadataResponse, SaslHandshakeRequest,
 };
 use tidegate_broker::{Broker, Listener, StartError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::client::{ask, options};
+use crate::client::{ask, frame, options, text};
 
 /// What each API that tells a host and port tells.
 async fn told(address: SocketAddr) -> [(String, i32); 3] {
@@ -50,4 +52,35 @@ async fn a_broker_without_listeners_does_not_start() {
     let mut options = options(&directory);
     options.listeners.clear();
     assert!(matches!(Broker::start(options).await, Err(StartError::NoListener)));
+}
+
+#[tokio::test]
+async fn bare_sasl_messages_follow_a_handshake_of_version_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.listeners = vec![Listener::loopback(0).with_sasl()];
+    options.users.set("u", "right").unwrap();
+    let broker = Broker::start(options).await.unwrap();
+    let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+    let handshake = frame(ApiKey::SaslHandshake, 0, &handshake).unwrap();
+    let metadata = frame(ApiKey::Metadata, 4, &MetadataRequest::default()).unwrap();
+    for (token, admitted) in [(b"\0u\0right", true), (b"\0u\0wrong", false)] {
+        let mut socket = TcpStream::connect(broker.address()).await.unwrap();
+        socket.write_all(&handshake).await.unwrap();
+        assert!(answer(&mut socket).await.is_some());
+        socket.write_u32(token.len() as u32).await.unwrap();
+        socket.write_all(token).await.unwrap();
+        assert_eq!(answer(&mut socket).await, admitted.then(Vec::new));
+        let _ = socket.write_all(&metadata).await;
+        assert_eq!(answer(&mut socket).await.is_some(), admitted);
+    }
+    broker.stop().await;
+}
+
+/// The next frame; `None` if the broker closes the connection.
+async fn answer(socket: &mut TcpStream) -> Option<Vec<u8>> {
+    let length = socket.read_u32().await.ok()?;
+    let mut answer = vec![0; length as usize];
+    socket.read_exact(&mut answer).await.ok()?;
+    Some(answer)
 }

@@ -172,7 +172,7 @@ async fn cluster(sweep: &mut Sweep) {
 
 async fn settings(sweep: &mut Sweep) {
     sweep
-        .go::<SaslHandshakeRequest, SaslHandshakeResponse>(ApiKey::SaslHandshake, 1..=1, |_| {
+        .go::<SaslHandshakeRequest, SaslHandshakeResponse>(ApiKey::SaslHandshake, 0..=1, |_| {
             SaslHandshakeRequest::default().with_mechanism(text("PLAIN"))
         })
         .await;
