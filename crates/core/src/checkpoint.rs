@@ -199,7 +199,7 @@ fn read_words<'a>(
             None => end,
         };
         let refused = match word("out=") {
-            Some(runs) => read_runs(offset, end, runs)?,
+            Some(runs) => read_runs(offset, root, runs)?,
             None => Vec::new(),
         };
         checkpoint.intent = Some(Intent { end, root, plan, refused });

@@ -100,10 +100,10 @@ impl Scenario {
     /// do not hold, each with the steps to where it does not.
     ///
     /// # Panics
-    /// If that takes longer than a minute: the bounds are too wide for a test.
+    /// If that takes longer than ten minutes: the bounds are too wide for a test.
     #[must_use]
     pub fn check(self) -> (usize, Vec<(&'static str, Vec<Action>)>) {
-        let checker = self.checker().threads(2).timeout(Duration::from_secs(60)).spawn_bfs().join();
+        let checker = self.checker().threads(2).timeout(Duration::from_secs(600)).spawn_bfs().join();
         let found = checker.discoveries();
         let broken: Vec<_> = found
             .into_iter()

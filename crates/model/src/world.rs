@@ -238,8 +238,9 @@ impl World {
         if matches!(answer, Answer::Refused { .. }) && process.plan != world_plan {
             // Refused rows make the sink look at its table again.
             process.plan = world_plan;
-            process.answers.clear();
-            course.replanned(fingerprint(world_plan), &setting.unfit(course.doubtful(), world_plan));
+            let answers = std::mem::take(&mut process.answers);
+            let unfit = setting.unfit(course.doubtful(), world_plan);
+            course.replanned(fingerprint(world_plan), &unfit, &answers);
             return;
         }
         process.answers.push((part, answer));

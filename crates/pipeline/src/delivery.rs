@@ -296,8 +296,8 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             work.attempts.insert(part.id(), attempt);
         }
         if self.replan_all(&mut work.batch, doubtful_plans).await? {
-            work.answers.clear();
-            course.replanned(work.batch.fingerprint(), &work.batch.unfit());
+            let answers = std::mem::take(&mut work.answers);
+            course.replanned(work.batch.fingerprint(), &work.batch.unfit(), &answers);
             return Ok(());
         }
         if unanswered {

@@ -81,7 +81,7 @@ pub struct Course {
     phase: Phase,
     /// Whether the last checkpoint is committed.
     said: bool,
-    /// Whether the batch is still as it was formed: not resumed, and never cut.
+    /// Whether the batch is still as it was formed: not resumed, never cut, and by the same plans.
     whole: bool,
 }
 
@@ -194,23 +194,23 @@ impl Course {
         self.doubt = self.doubt.max(self.end);
     }
 
-    /// The rows are formed by another plan, and these are the offsets that it refuses, in order.
-    /// While it is unknown whether a block has landed, what was excluded from it stays excluded.
-    pub fn replanned(&mut self, plan: PlanFingerprint, unfit: &[i64]) {
+    /// The rows are formed by another plan, and these are the offsets that it refuses, in order. `answers`
+    /// are those that have come for the piece at hand.
+    /// While it is unknown whether a block has landed, or known that one has, what was excluded from it
+    /// stays excluded: nobody would send it any more.
+    pub fn replanned(&mut self, plan: PlanFingerprint, unfit: &[i64], answers: &[(PartId, Answer)]) {
         self.plan = plan;
-        self.unfit = if self.doubt > self.first { union(&self.unfit, unfit) } else { unfit.to_vec() };
+        self.whole = false;
+        self.take_up(answers);
+        let bound = self.doubt > self.first || !self.stored.is_empty();
+        self.unfit = if bound { union(&self.unfit, unfit) } else { unfit.to_vec() };
         self.phase = Phase::State;
         self.fit_metadata();
     }
 
     /// Every part that had rows to send was answered. `can_look`: whether tables can be asked.
     pub fn inserted(&mut self, answers: &[(PartId, Answer)], can_look: bool) {
-        for (part, answer) in answers {
-            if *answer == Answer::Taken {
-                self.store(*part, self.end);
-                self.taken.push(*part);
-            }
-        }
+        self.take_up(answers);
         let refused = answers.iter().filter_map(|(part, answer)| match answer {
             Answer::Taken => None,
             Answer::Refused { rows, suspected } => Some((*part, rows, *suspected)),
@@ -320,7 +320,9 @@ impl Course {
     }
 
     fn statement(&self) -> Checkpoint {
-        let refused: Vec<i64> = self.letters();
+        // What is stored beyond the piece was formed without these as well.
+        let horizon = self.stored.iter().map(|stored| stored.until).fold(self.end, i64::max);
+        let refused = self.refused_before(horizon);
         let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused };
         Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone() }
     }
@@ -342,10 +344,14 @@ impl Course {
 
     /// Offsets of the piece at hand that become dead letters, in order.
     fn letters(&self) -> Vec<i64> {
-        let mut letters: Vec<i64> = self.refused().filter(|offset| *offset < self.end).collect();
-        letters.sort_unstable();
-        letters.dedup();
-        letters
+        self.refused_before(self.end)
+    }
+
+    fn refused_before(&self, end: i64) -> Vec<i64> {
+        let mut refused: Vec<i64> = self.refused().filter(|offset| *offset < end).collect();
+        refused.sort_unstable();
+        refused.dedup();
+        refused
     }
 
     fn is_out(&self, offset: i64) -> bool {
@@ -356,6 +362,16 @@ impl Course {
     fn start(&self, part: PartId) -> i64 {
         let stored = self.stored.iter().find(|stored| stored.part == part);
         stored.map_or(self.first, |stored| stored.until.max(self.first))
+    }
+
+    /// What was taken is stored up to the end of the piece at hand.
+    fn take_up(&mut self, answers: &[(PartId, Answer)]) {
+        for (part, answer) in answers {
+            if *answer == Answer::Taken {
+                self.store(*part, self.end);
+                self.taken.push(*part);
+            }
+        }
     }
 
     fn store(&mut self, part: PartId, until: i64) {

@@ -35,6 +35,12 @@ impl Crash {
         Self::at(usize::MAX - 1, Moment::Before)
     }
 
+    /// The process dies now: no effect takes place any more.
+    pub fn kill(&self) {
+        self.left.store(0, Ordering::SeqCst);
+        self.died.notify_one();
+    }
+
     /// Resolves when the process has died.
     pub async fn died(&self) {
         self.died.notified().await;

@@ -12,6 +12,7 @@ use tidegate_pipeline::port::{Assignment, CheckpointLog, Epoch, Rejected, Source
 use tokio::sync::Notify;
 
 use crate::crash::Crash;
+use crate::weather::{Stroke, Weather};
 
 /// A dead letter as the fake topic holds it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,12 @@ impl FakeKafka {
     /// arrive in runs of at most `run_max`.
     #[must_use]
     pub fn join(&self, run_max: usize, crash: Crash) -> (FakeSource, FakeLog) {
+        self.join_in(run_max, crash, Weather::calm())
+    }
+
+    /// The same, for a process in this weather.
+    #[must_use]
+    pub fn join_in(&self, run_max: usize, crash: Crash, weather: Weather) -> (FakeSource, FakeLog) {
         let mut state = self.lock();
         state.epoch += 1;
         let epoch = Epoch(state.epoch);
@@ -102,7 +109,7 @@ impl FakeKafka {
             caught_up: HashSet::new(),
             paused: Arc::default(),
         };
-        (source, FakeLog { kafka: self.clone(), epoch, crash })
+        (source, FakeLog { kafka: self.clone(), epoch, crash, weather, unsettled: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -194,6 +201,9 @@ pub struct FakeLog {
     kafka: FakeKafka,
     epoch: Epoch,
     crash: Crash,
+    weather: Weather,
+    /// Transactions whose end is unknown: as the adapter does, they are looked for before they are repeated.
+    unsettled: Mutex<HashMap<TopicPartition, Checkpoint>>,
 }
 
 impl FakeLog {
@@ -219,12 +229,14 @@ impl CheckpointLog for FakeLog {
         source: &TopicPartition,
         checkpoint: Checkpoint,
     ) -> Result<(), Fault> {
+        let (stroke, late) = self.weather.next();
+        tokio::time::sleep(late).await;
         let commit = || {
             self.change(epoch, |state| {
                 state.committed.insert(source.clone(), checkpoint);
             })
         };
-        self.crash.effect(commit).await
+        self.crash.effect(|| stroke.strike(commit, |fault| fault)).await
     }
 
     async fn commit_with_dead_letters(
@@ -236,6 +248,17 @@ impl CheckpointLog for FakeLog {
         _context: &DeadLetterContext,
         _plan: PlanFingerprint,
     ) -> Result<(), Fault> {
+        let source = records.source().clone();
+        let (stroke, late) = self.weather.next();
+        tokio::time::sleep(late).await;
+        let unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
+        if unsettled.as_ref() == Some(&checkpoint) && self.kafka.committed(&source) == unsettled {
+            return Ok(());
+        }
+        if stroke != Stroke::Fine {
+            let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+            unsettled.insert(source, checkpoint.clone());
+        }
         let letters = rejected.iter().map(|rejected| FakeDeadLetter {
             source: records.source().clone(),
             offset: records.get(rejected.index).expect("rejects point into their batch").offset,
@@ -248,6 +271,6 @@ impl CheckpointLog for FakeLog {
                 state.committed.insert(records.source().clone(), checkpoint);
             })
         };
-        self.crash.effect(commit).await
+        self.crash.effect(|| stroke.strike(commit, |fault| fault)).await
     }
 }

@@ -1,11 +1,13 @@
 //! Fakes that behave, for the workspace's tests: a log with a consumer group and a dead-letter topic
-//! ([`FakeKafka`]), a warehouse that deduplicates ([`FakeWarehouse`]), and a world that stops at a
-//! chosen effect ([`Crash`]).
+//! ([`FakeKafka`]), a warehouse that deduplicates ([`FakeWarehouse`]), a world that stops at a chosen
+//! effect ([`Crash`]), and one that fails by chance ([`Weather`]).
 
 mod crash;
 mod kafka;
 mod warehouse;
+mod weather;
 
 pub use crash::{Crash, Moment};
 pub use kafka::{FakeDeadLetter, FakeKafka, FakeLog, FakeSource};
 pub use warehouse::{FakeRow, FakeWarehouse};
+pub use weather::{Stroke, Weather};

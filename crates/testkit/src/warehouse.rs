@@ -9,6 +9,7 @@ use tidegate_native::{ColumnDefault, ReadColumn, Table, TableColumn, Type, Value
 use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 
 use crate::crash::Crash;
+use crate::weather::Weather;
 
 /// A row: its values by column name.
 pub type FakeRow = BTreeMap<String, Value>;
@@ -33,6 +34,7 @@ struct State {
 pub struct FakeWarehouse {
     state: Arc<Mutex<State>>,
     crash: Crash,
+    weather: Weather,
     delay: Duration,
 }
 
@@ -41,7 +43,7 @@ const TOKENS_MAX: usize = 1000;
 
 impl Default for FakeWarehouse {
     fn default() -> Self {
-        Self { state: Arc::default(), crash: Crash::never(), delay: Duration::ZERO }
+        Self { state: Arc::default(), crash: Crash::never(), weather: Weather::calm(), delay: Duration::ZERO }
     }
 }
 
@@ -49,7 +51,13 @@ impl FakeWarehouse {
     /// The same warehouse, as a process sees it that dies at `crash`.
     #[must_use]
     pub fn seen_by(&self, crash: Crash) -> Self {
-        Self { state: Arc::clone(&self.state), crash, delay: self.delay }
+        Self { crash, ..self.clone() }
+    }
+
+    /// The same warehouse, as a process sees it in this weather.
+    #[must_use]
+    pub fn seen_in(&self, weather: Weather) -> Self {
+        Self { weather, ..self.clone() }
     }
 
     /// The same warehouse, as a process sees it whose inserts arrive so much later.
@@ -63,25 +71,19 @@ impl FakeWarehouse {
     /// # Panics
     /// If a type is not one of ClickHouse's.
     pub fn create_table(&self, name: &str, columns: &[(&str, &str)]) {
-        let columns = columns.iter().map(|(name, ty)| TableColumn {
-            name: (*name).to_owned(),
-            ty: Type::parse(ty).expect("a test names real types"),
-            default: ColumnDefault::None,
-        });
-        let table = Table { database: "db".to_owned(), name: name.to_owned(), columns: columns.collect() };
+        let table = described(name, columns);
         let fake = FakeTable { table, rows: Vec::new(), tokens: VecDeque::new(), n_inserts: 0 };
         self.lock().tables.insert(name.to_owned(), fake);
     }
 
-    /// Gives a table other columns and keeps its rows.
+    /// Gives a table other columns; it keeps its rows, and remembers what was inserted.
     ///
     /// # Panics
     /// If there is no such table, or a type is not one of ClickHouse's.
     pub fn alter_table(&self, name: &str, columns: &[(&str, &str)]) {
-        let rows = self.rows(name);
-        assert!(self.lock().tables.contains_key(name), "only a table that exists is altered");
-        self.create_table(name, columns);
-        self.lock().tables.get_mut(name).expect("just created").rows = rows;
+        let mut state = self.lock();
+        let fake = state.tables.get_mut(name).expect("only a table that exists is altered");
+        fake.table = described(name, columns);
     }
 
     /// Drops a table with its rows.
@@ -97,6 +99,11 @@ impl FakeWarehouse {
     /// A block is refused while one of its rows holds this value.
     pub fn refuse(&self, poison: Value) {
         self.lock().poison.push(poison);
+    }
+
+    /// Rows with this value are taken again.
+    pub fn accept(&self, former: &Value) {
+        self.lock().poison.retain(|poison| poison != former);
     }
 
     /// A table's rows, in the order in which they arrived.
@@ -182,9 +189,20 @@ impl Warehouse for FakeWarehouse {
         block: EncodedBlock<'_>,
         token: Option<&InsertToken>,
     ) -> Result<(), InsertError> {
-        tokio::time::sleep(self.delay).await;
-        self.crash.effect(|| self.apply(&table.name, block, token)).await
+        let (stroke, late) = self.weather.next();
+        tokio::time::sleep(self.delay + late).await;
+        let apply = || self.apply(&table.name, block, token);
+        self.crash.effect(|| stroke.strike(apply, InsertError::Fault)).await
     }
+}
+
+fn described(name: &str, columns: &[(&str, &str)]) -> Table {
+    let columns = columns.iter().map(|(name, ty)| TableColumn {
+        name: (*name).to_owned(),
+        ty: Type::parse(ty).expect("a test names real types"),
+        default: ColumnDefault::None,
+    });
+    Table { database: "db".to_owned(), name: name.to_owned(), columns: columns.collect() }
 }
 
 /// The block's rows, read back from what was sent.
