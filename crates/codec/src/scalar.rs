@@ -1,10 +1,11 @@
 //! Single values into columns of ClickHouse's scalar types.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use hashbrown::HashMap;
 use tidegate_core::ReasonCode;
 use tidegate_native::{Column, Type};
+use tidegate_schema::ipv4;
 
 use crate::instant::{Instant, TimePattern, parse_date, parse_date_time, parse_time};
 use crate::number;
@@ -285,7 +286,7 @@ impl Scalar {
                 values.push(uuid(text).ok_or_else(|| self.bad_format(text))?)
             }
             (Kind::IPv4, Column::UInt32(values)) => {
-                values.push(text.parse::<Ipv4Addr>().map(u32::from).map_err(|_| self.bad_format(text))?);
+                values.push(ipv4(text).map(u32::from).ok_or_else(|| self.bad_format(text))?);
             }
             (Kind::IPv6, Column::IPv6(values)) => {
                 values

@@ -66,7 +66,7 @@ impl Format {
             Known::Date => date(text.as_bytes()),
             Known::Time => time(text.as_bytes()),
             Known::Uuid => uuid(text.as_bytes()),
-            Known::Ipv4 => text.parse::<Ipv4Addr>().is_ok(),
+            Known::Ipv4 => ipv4(text).is_some(),
             Known::Ipv6 => text.parse::<Ipv6Addr>().is_ok(),
             Known::Usual(usual, validator) => {
                 usual(text) || validator.is_valid(&Value::String(text.to_owned()))
@@ -91,8 +91,10 @@ fn usual_uri(text: &str) -> bool {
     };
     let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
-    // Without an early end, so that compilers make it comparisons of vectors.
-    usual_host(host) && path.bytes().fold(true, |all, byte| all & path_byte(byte))
+    // Blocks without an early end: compilers make each a few comparisons of vectors.
+    let (blocks, rest) = path.as_bytes().as_chunks::<16>();
+    let block = |block: &[u8; 16]| block.iter().fold(1, |all, byte| all & u8::from(path_byte(*byte))) == 1;
+    usual_host(host) && blocks.iter().all(block) && rest.iter().all(|byte| path_byte(*byte))
 }
 
 /// RFC 3986's `unreserved` characters and the slash. Hyphen, point, slash and digits are neighbours.
@@ -124,6 +126,32 @@ fn usual_host(host: &str) -> bool {
 
 fn digits(text: &[u8]) -> Option<u32> {
     text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+}
+
+/// An IPv4 address as four decimal numbers, none with a leading zero (RFC 6943 section 3.1.1, strict), as
+/// [`std::net::Ipv4Addr`] reads it.
+#[must_use]
+pub fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut rest = text.as_bytes();
+    for (at, octet) in octets.iter_mut().enumerate() {
+        if at > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let length = rest.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, behind) = rest.split_at(length);
+        *octet = match *digits {
+            [ones] => ones - b'0',
+            [tens @ b'1'..=b'9', ones] => (tens - b'0') * 10 + (ones - b'0'),
+            [hundreds @ b'1'..=b'2', tens, ones] => {
+                let value = u16::from(hundreds - b'0') * 100 + u16::from(tens - b'0') * 10;
+                u8::try_from(value + u16::from(ones - b'0')).ok()?
+            }
+            _ => return None,
+        };
+        rest = behind;
+    }
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
 /// RFC 3339 `full-date`.
@@ -224,6 +252,18 @@ mod tests {
                 .build(&json!({ "format": name }))
                 .unwrap();
             assert_eq!(ours.matches(text), theirs.is_valid(&json!(text)), "{name} of {text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_are_read_as_the_standard_library_reads_them(
+            text in r"([0-9]{0,4}\.){2,4}[0-9]{0,4}|[0-9.]{0,16}",
+            octets in any::<[u8; 4]>(),
+        ) {
+            prop_assert_eq!(ipv4(&text), text.parse().ok());
+            let address = Ipv4Addr::from(octets);
+            prop_assert_eq!(ipv4(&address.to_string()), Some(address));
         }
     }
 

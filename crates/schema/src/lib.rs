@@ -19,7 +19,7 @@ pub use choice::Choice;
 pub use decimal::Decimal;
 pub use document::{FormatMode, JsonSchema, SchemaDocument, SchemaError};
 pub use foreign::Foreign;
-pub use format::Format;
+pub use format::{Format, ipv4};
 pub use outline::{Outline, OutlineMember};
 pub use rules::{
     ArrayRules, Bound, NumberRules, ObjectRules, Property, Rules, RulesId, StringRules, Types, Violation,

@@ -15,6 +15,69 @@ const HAS_ADDITIONAL_KEYS: u64 = 1 << 9;
 /// The server sets this bit where it starts a dictionary.
 const NEED_UPDATE_DICTIONARY: u64 = 1 << 10;
 
+/// A value of at most 16 bytes, as numbers that are equal exactly where the values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ShortValue {
+    length: usize,
+    low: u64,
+    high: u64,
+}
+
+impl ShortValue {
+    const LENGTH_MAX: usize = 16;
+
+    /// The first and the last bytes, which overlap where the value is shorter than both.
+    #[inline]
+    fn of(value: &[u8]) -> Option<Self> {
+        let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+        let length = value.len();
+        let (low, high) = match length {
+            0 => (0, 0),
+            1..=3 => (u64::from(value[0]) | u64::from(value[length / 2]) << 8, u64::from(value[length - 1])),
+            4..=7 => (four(value.first_chunk()?), four(value.last_chunk()?)),
+            8..=Self::LENGTH_MAX => {
+                (u64::from_le_bytes(*value.first_chunk()?), u64::from_le_bytes(*value.last_chunk()?))
+            }
+            _ => return None,
+        };
+        Some(Self { length, low, high })
+    }
+
+    /// A place among [`Recent::PLACES`]. Values that share one only displace each other.
+    #[inline]
+    const fn place(self) -> usize {
+        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mixed = (self.low ^ self.high.rotate_left(29) ^ self.length as u64).wrapping_mul(ODD);
+        (mixed >> (u64::BITS - Recent::PLACES.ilog2())) as usize
+    }
+}
+
+/// Short values that were looked up before, with their places in the dictionary: most are found here
+/// again by a comparison of numbers, without a hash of bytes.
+#[derive(Debug, Clone)]
+struct Recent(Box<[Option<(ShortValue, u32)>; Recent::PLACES]>);
+
+impl Recent {
+    const PLACES: usize = 64;
+
+    fn new() -> Self {
+        Self(Box::new([None; Self::PLACES]))
+    }
+
+    #[inline]
+    fn find(&self, value: ShortValue) -> Option<u32> {
+        self.0[value.place()].filter(|(known, _)| *known == value).map(|(_, place)| place)
+    }
+
+    fn remember(&mut self, value: ShortValue, place: u32) {
+        self.0[value.place()] = Some((value, place));
+    }
+
+    fn forget(&mut self) {
+        self.0.fill(None);
+    }
+}
+
 /// `LowCardinality(T)` or `LowCardinality(Nullable(T))` rows.
 ///
 /// The dictionary begins with the server's own first entries: `NULL` (if the type has it), then the
@@ -27,6 +90,7 @@ pub struct LowCardinalityColumn {
     entries: usize,
     /// Places in `dictionary`, found by the entries' bytes.
     places: HashTable<u32>,
+    recent: Recent,
     keys: Vec<u32>,
     /// Seeded anew for each column: what the values are is up to strangers.
     hasher: RandomState,
@@ -45,6 +109,7 @@ impl LowCardinalityColumn {
             dictionary: values,
             entries: 0,
             places: HashTable::new(),
+            recent: Recent::new(),
             keys: Vec::new(),
             hasher: RandomState::default(),
         };
@@ -59,6 +124,19 @@ impl LowCardinalityColumn {
     /// `false` and adds nothing.
     #[inline]
     pub fn push(&mut self, value: &[u8]) -> bool {
+        let Some(short) = ShortValue::of(value) else { return self.look_up(value) };
+        if let Some(place) = self.recent.find(short) {
+            self.keys.push(place);
+            return true;
+        }
+        let pushed = self.look_up(value);
+        if let (true, Some(place)) = (pushed, self.keys.last()) {
+            self.recent.remember(short, *place);
+        }
+        pushed
+    }
+
+    fn look_up(&mut self, value: &[u8]) -> bool {
         let hash = hash_of(&self.hasher, value);
         let dictionary = &self.dictionary;
         let same = |place: &u32| entry(dictionary, *place) == value;
@@ -197,6 +275,7 @@ impl Layout for LowCardinalityColumn {
     fn clear_rows(&mut self) {
         self.keys.clear();
         self.places.clear();
+        self.recent.forget();
         self.dictionary.clear();
         for _ in 0..self.own_places() {
             self.dictionary.push_default();
@@ -254,5 +333,46 @@ fn entry(dictionary: &Column, place: u32) -> &[u8] {
     match dictionary {
         Column::String(texts) => texts.get(place as usize).unwrap_or_default(),
         other => other.layout().row_bytes(place as usize).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StringColumn;
+    use super::*;
+
+    #[test]
+    fn every_row_keeps_its_value_however_alike_they_are() {
+        let texts = Column::String(StringColumn::new());
+        let mut column = LowCardinalityColumn::new(texts, true).unwrap();
+        // Values of every length around the limit, zero bytes among them, that differ in one byte.
+        let mut values: Vec<Vec<u8>> = Vec::new();
+        for length in 0..20 {
+            values.push(vec![0; length]);
+            for at in 0..length {
+                let mut value = vec![0; length];
+                value[at] = 1;
+                values.push(value);
+            }
+        }
+        for round in 0..3 {
+            for (at, value) in values.iter().enumerate() {
+                assert!(column.push(value));
+                assert_eq!(column.get(column.rows() - 1).unwrap(), value, "value {at} of round {round}");
+            }
+            assert!(column.push_null());
+            column.truncate_rows(column.rows());
+        }
+        assert_eq!(column.rows(), 3 * (values.len() + 1));
+        for (row, value) in values.iter().enumerate() {
+            assert_eq!(column.get(row).unwrap(), value);
+        }
+        // After clearing, places are given anew.
+        column.clear_rows();
+        for value in values.iter().rev() {
+            assert!(column.push(value));
+            assert_eq!(column.get(column.rows() - 1).unwrap(), value);
+        }
+        column.check().unwrap();
     }
 }
