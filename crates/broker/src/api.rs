@@ -4,6 +4,7 @@
 mod auth;
 mod cluster;
 mod configs;
+mod consumers;
 mod fetch;
 mod groups;
 mod list_offsets;
@@ -19,6 +20,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, DescribeClusterReques
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 pub(crate) use self::auth::Authentication;
+use self::consumers::Caller;
 use crate::budget::Reserved;
 use crate::node::Node;
 use crate::wire::{Call, CallError, Frame, bare, text};
@@ -112,6 +114,10 @@ pub(crate) async fn respond(
             let response = groups::sync(node, request).await?;
             call.answer(&response)
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let caller = Caller { client_id: call.client_id.clone(), host: session.host.clone() };
+            inline(node, call, |node, request, v| consumers::heartbeat(node, caller, request, v))
+        }
         _ => respond_at_once(node, call).await,
     }
     .map(|frame| Some(frame.into()))
@@ -125,6 +131,7 @@ async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallE
         ApiKey::LeaveGroup => inline(node, call, groups::leave),
         ApiKey::DescribeGroups => inline(node, call, groups::describe),
         ApiKey::ListGroups => inline(node, call, groups::list),
+        ApiKey::ConsumerGroupDescribe => inline(node, call, consumers::describe),
         ApiKey::OffsetFetch => inline(node, call, offsets::fetch),
         ApiKey::OffsetForLeaderEpoch => inline(node, call, list_offsets::for_leader_epoch),
         ApiKey::DescribeConfigs => inline(node, call, configs::describe),

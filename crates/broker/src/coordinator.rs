@@ -11,6 +11,7 @@ use std::time::Instant;
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 
+use crate::consumers::Consumers;
 use crate::group::{Claim, Group, State};
 use crate::offsets::{Committed, Offsets, Place};
 use crate::options::{Fsync, Limits};
@@ -31,10 +32,53 @@ enum Entry {
     Delete { group: String },
 }
 
+/// A group. It has members of one protocol at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Coordinated {
+    /// Members of the classic protocol.
     pub(crate) group: Group,
+    /// Members of the consumer protocol.
+    pub(crate) consumers: Consumers,
     pub(crate) offsets: Offsets,
+}
+
+impl Coordinated {
+    /// Kafka's name of the group's state.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.consumers.vacant() {
+            true => self.group.state().name(),
+            false => self.consumers.state(),
+        }
+    }
+
+    /// Whether a commit of offsets is to be taken.
+    fn admit_commit(&mut self, claim: &Claim<'_>, now: Instant) -> Result<(), ResponseError> {
+        match self.consumers.vacant() {
+            true => self.group.admit_commit(claim, now),
+            false => self.consumers.admit_offsets(claim),
+        }
+    }
+
+    /// Whether a commit within a transaction is to be taken. Older producers state no member.
+    fn admit_transactional_commit(&mut self, claim: &Claim<'_>, now: Instant) -> Result<(), ResponseError> {
+        let unclaimed = claim.generation < 0 && claim.member_id.is_empty();
+        match self.consumers.vacant() {
+            true => self.group.admit_transactional_commit(claim, now),
+            false if unclaimed => Ok(()),
+            false => self.consumers.admit_offsets(claim).map_err(|error| match error {
+                ResponseError::StaleMemberEpoch => ResponseError::IllegalGeneration,
+                other => other,
+            }),
+        }
+    }
+
+    /// Whether who asks for offsets may have them; members of the consumer protocol say who they are.
+    pub(crate) fn admit_fetch(&self, claim: &Claim<'_>) -> Result<(), ResponseError> {
+        match claim.member_id.is_empty() || self.consumers.vacant() {
+            true => Ok(()),
+            false => self.consumers.admit_offsets(claim),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +149,7 @@ impl Coordinator {
             return Err(ResponseError::CoordinatorNotAvailable);
         }
         let coordinated = groups.by_id.entry(id.to_owned()).or_default();
-        coordinated.group.admit_commit(claim, now)?;
+        coordinated.admit_commit(claim, now)?;
         room(coordinated, offsets.len(), &self.limits)?;
         groups.append(Entry::Commit { group: id.to_owned(), offsets })
     }
@@ -119,7 +163,7 @@ impl Coordinator {
         now: Instant,
     ) -> Result<(), ResponseError> {
         self.with(id, |coordinated| {
-            coordinated.group.admit_transactional_commit(claim, now)?;
+            coordinated.admit_transactional_commit(claim, now)?;
             room(coordinated, offsets.len(), &self.limits)?;
             coordinated.offsets.hold(producer_id, offsets);
             Ok(())
@@ -160,7 +204,9 @@ impl Coordinator {
         let mut groups = lock(&self.groups);
         match groups.by_id.get(id) {
             None => Err(ResponseError::GroupIdNotFound),
-            Some(coordinated) if coordinated.group.state() != State::Empty => {
+            Some(coordinated)
+                if coordinated.group.state() != State::Empty || !coordinated.consumers.vacant() =>
+            {
                 Err(ResponseError::NonEmptyGroup)
             }
             Some(_) => groups.append(Entry::Delete { group: id.to_owned() }),
@@ -176,8 +222,12 @@ impl Coordinator {
         let mut groups = lock(&self.groups);
         for coordinated in groups.by_id.values_mut() {
             coordinated.group.advance(now);
+            coordinated.consumers.advance(now);
         }
-        groups.by_id.retain(|_, coordinated| !coordinated.group.vacant() || !coordinated.offsets.vacant());
+        groups.by_id.retain(|_, coordinated| {
+            let members = !coordinated.group.vacant() || !coordinated.consumers.vacant();
+            members || !coordinated.offsets.vacant()
+        });
     }
 
     /// Rewrites the journal if most of it is superseded.

@@ -7,6 +7,7 @@
 mod api;
 mod budget;
 mod config;
+mod consumers;
 mod coordinator;
 mod group;
 mod listener;

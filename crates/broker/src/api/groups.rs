@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -73,10 +74,15 @@ pub(super) async fn join(
     };
     let member_id = join.member_id.clone();
     let (reply, answer) = oneshot::channel();
-    let joined = node
-        .groups
-        .with(&request.group_id, |coordinated| coordinated.group.join(join, Instant::now(), reply));
-    let membership = match joined {
+    let joined = node.groups.with(&request.group_id, |coordinated| match coordinated.consumers.vacant() {
+        true => {
+            coordinated.group.join(join, Instant::now(), reply);
+            Ok(())
+        }
+        // Its members speak the consumer protocol.
+        false => Err(ResponseError::InconsistentGroupProtocol),
+    });
+    let membership = match joined.flatten() {
         Ok(()) => answered(node, &member_id, answer).await?,
         Err(error) => Err(Refused { error, member_id }),
     };
@@ -204,15 +210,23 @@ fn described(group: &Group, version: i16) -> DescribedGroup {
 }
 
 pub(super) fn list(node: &Node, request: ListGroupsRequest, version: i16) -> ListGroupsResponse {
-    let filter = &request.states_filter;
+    let admits = |filter: &[StrBytes], value: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
     let listed = |id: &str, coordinated: &Coordinated| {
-        let state = coordinated.group.state().name();
-        let wanted = filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state));
+        let state = coordinated.state();
+        let (kind, protocol) = match coordinated.consumers.vacant() {
+            true => ("classic", coordinated.group.protocol_type()),
+            false => ("consumer", "consumer"),
+        };
+        let wanted = admits(&request.states_filter, state) && admits(&request.types_filter, kind);
+        // A field that the version lacks must keep its default, or encoding fails.
         wanted.then(|| {
             ListedGroup::default()
                 .with_group_id(GroupId(text(id)))
-                .with_protocol_type(text(coordinated.group.protocol_type()))
-                .with_group_state(if version >= 4 { text(state) } else { text("") })
+                .with_protocol_type(text(protocol))
+                .with_group_state(text(if version >= 4 { state } else { "" }))
+                .with_group_type(text(if version >= 5 { kind } else { "" }))
         })
     };
     ListGroupsResponse::default().with_groups(node.groups.map(listed))

@@ -121,6 +121,17 @@ pub(super) fn fetch(node: &Node, request: OffsetFetchRequest, version: i16) -> O
     let stable = request.require_stable;
     if version >= 8 {
         let groups = request.groups.into_iter().map(|group| {
+            let claim = Claim {
+                member_id: group.member_id.as_deref().unwrap_or_default(),
+                instance: None,
+                generation: group.member_epoch,
+            };
+            let admitted =
+                node.groups.with_known(&group.group_id, |coordinated| coordinated.admit_fetch(&claim));
+            if let Some(Err(error)) = admitted {
+                let refused = OffsetFetchResponseGroup::default().with_error_code(error.code());
+                return refused.with_group_id(group.group_id);
+            }
             let asked = group.topics.map(|topics| {
                 topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
             });

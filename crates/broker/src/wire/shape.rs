@@ -72,7 +72,8 @@ const EPOCH_PARTITION: &[Versions] = &[all(I32), all(I32), all(I32)];
 const EPOCH_TOPIC: &[Versions] = &[all(TEXT), list(EPOCH_PARTITION)];
 const COMMITTED_PARTITION: &[Versions] = &[all(I32), all(I64), since(6, I32), all(TEXT)];
 const COMMITTED_TOPIC: &[Versions] = &[all(TEXT), list(COMMITTED_PARTITION)];
-const OFFSETS_GROUP: &[Versions] = &[all(TEXT), list(TOPIC)];
+const OFFSETS_GROUP: &[Versions] = &[all(TEXT), since(9, TEXT), since(9, I32), list(TOPIC)];
+const OWNED_TOPIC: &[Versions] = &[all(UUID), all(I32S)];
 const LEAVING: &[Versions] = &[all(TEXT), all(TEXT), since(5, TEXT)];
 const FORGOTTEN_PARTITION: &[Versions] = &[all(I32)];
 const FORGOTTEN_TOPIC: &[Versions] = &[all(TEXT), list(FORGOTTEN_PARTITION)];
@@ -125,7 +126,20 @@ const LEAVE_GROUP: &[Versions] = &[all(TEXT), until(2, TEXT), since(3, Field::Li
 const SYNC_GROUP: &[Versions] =
     &[all(TEXT), all(I32), all(TEXT), since(3, TEXT), since(5, TEXT), since(5, TEXT), list(NAMED_BLOB)];
 const DESCRIBE_GROUPS: &[Versions] = &[all(TEXTS), since(3, I8)];
-const LIST_GROUPS: &[Versions] = &[since(4, TEXTS)];
+const LIST_GROUPS: &[Versions] = &[since(4, TEXTS), since(5, TEXTS)];
+const CONSUMER_HEARTBEAT: &[Versions] = &[
+    all(TEXT),
+    all(TEXT),
+    all(I32),
+    all(TEXT),
+    all(TEXT),
+    all(I32),
+    all(TEXTS),
+    since(1, TEXT),
+    all(TEXT),
+    list(OWNED_TOPIC),
+];
+const DESCRIBE_CONSUMERS: &[Versions] = &[all(TEXTS), all(I8)];
 const DELETE_GROUPS: &[Versions] = &[all(TEXTS)];
 const SASL_HANDSHAKE: &[Versions] = &[all(TEXT)];
 const SASL_AUTHENTICATE: &[Versions] = &[all(BLOB)];
@@ -184,6 +198,8 @@ fn fields(api: ApiKey) -> Option<&'static [Versions]> {
         ApiKey::IncrementalAlterConfigs => ALTER_CONFIGS,
         ApiKey::OffsetDelete => OFFSET_DELETE,
         ApiKey::DescribeCluster => DESCRIBE_CLUSTER,
+        ApiKey::ConsumerGroupHeartbeat => CONSUMER_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => DESCRIBE_CONSUMERS,
         _ => return None,
     })
 }

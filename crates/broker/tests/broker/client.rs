@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+const CORRELATION: i32 = 7;
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) fn options(directory: &tempfile::TempDir) -> BrokerOptions {
@@ -32,7 +33,7 @@ pub(crate) fn frame(api: ApiKey, version: i16, request: &impl Encodable) -> Resu
     let header = RequestHeader::default()
         .with_request_api_key(api as i16)
         .with_request_api_version(version)
-        .with_correlation_id(7)
+        .with_correlation_id(CORRELATION)
         .with_client_id(Some(text("client")));
     header.encode(&mut frame, api.request_header_version(version)).map_err(|e| format!("header: {e}"))?;
     request.encode(&mut frame, version).map_err(|error| format!("request: {error}"))?;
@@ -53,8 +54,11 @@ pub(crate) async fn ask<R: Decodable>(
         .await
         .map_err(|_| "no answer in time".to_owned())?
         .map_err(|error| format!("no answer: {error}"))?;
-    ResponseHeader::decode(&mut answer, api.response_header_version(version))
+    let header = ResponseHeader::decode(&mut answer, api.response_header_version(version))
         .map_err(|error| format!("answer's header: {error}"))?;
+    if header.correlation_id != CORRELATION {
+        return Err(format!("the answer is to request {}", header.correlation_id));
+    }
     let response = R::decode(&mut answer, version).map_err(|error| format!("answer: {error}"))?;
     match answer.remaining() {
         0 => Ok(response),

@@ -52,10 +52,14 @@ async fn every_api_answers_at_every_version() {
     settings(&mut sweep).await;
     groups(&mut sweep).await;
     group_offsets(&mut sweep).await;
+    consumers(&mut sweep).await;
     transactions(&mut sweep).await;
     last(&mut sweep).await;
     assert_eq!(sweep.wrong, Vec::<String>::new());
-    assert!(sweep.n_calls > 150, "{} calls", sweep.n_calls);
+    let request = ApiVersionsRequest::default();
+    let told: ApiVersionsResponse = ask(broker.address(), ApiKey::ApiVersions, 3, &request).await.unwrap();
+    let n_told: i16 = told.api_keys.iter().map(|api| api.max_version - api.min_version + 1).sum();
+    assert_eq!(sweep.n_calls, n_told as usize, "each version that the broker tells is called once");
     broker.stop().await;
 }
 
@@ -252,7 +256,7 @@ async fn groups(sweep: &mut Sweep) {
 
 async fn group_offsets(sweep: &mut Sweep) {
     sweep
-        .go::<OffsetCommitRequest, OffsetCommitResponse>(ApiKey::OffsetCommit, 2..=8, |_| {
+        .go::<OffsetCommitRequest, OffsetCommitResponse>(ApiKey::OffsetCommit, 2..=9, |_| {
             OffsetCommitRequest::default()
                 .with_group_id(g())
                 .with_generation_id_or_member_epoch(-1)
@@ -267,7 +271,7 @@ async fn group_offsets(sweep: &mut Sweep) {
         })
         .await;
     sweep
-        .go::<OffsetFetchRequest, OffsetFetchResponse>(ApiKey::OffsetFetch, 1..=8, |v| {
+        .go::<OffsetFetchRequest, OffsetFetchResponse>(ApiKey::OffsetFetch, 1..=9, |v| {
             if v >= 8 {
                 OffsetFetchRequest::default().with_groups(vec![
                     m::offset_fetch_request::OffsetFetchRequestGroup::default()
@@ -289,7 +293,7 @@ async fn group_offsets(sweep: &mut Sweep) {
         })
         .await;
     sweep
-        .go::<ListGroupsRequest, ListGroupsResponse>(ApiKey::ListGroups, 0..=4, |_| {
+        .go::<ListGroupsRequest, ListGroupsResponse>(ApiKey::ListGroups, 0..=5, |_| {
             ListGroupsRequest::default()
         })
         .await;
@@ -306,6 +310,30 @@ async fn group_offsets(sweep: &mut Sweep) {
                     .with_partitions(vec![Default::default()]),
             ])
         })
+        .await;
+}
+
+async fn consumers(sweep: &mut Sweep) {
+    sweep
+        .go::<ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse>(
+            ApiKey::ConsumerGroupHeartbeat,
+            0..=1,
+            |_| {
+                ConsumerGroupHeartbeatRequest::default()
+                    .with_group_id(GroupId(text("c")))
+                    .with_member_id(text("m"))
+                    .with_rebalance_timeout_ms(1_000)
+                    .with_subscribed_topic_names(Some(vec![t()]))
+                    .with_topic_partitions(Some(Vec::new()))
+            },
+        )
+        .await;
+    sweep
+        .go::<ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse>(
+            ApiKey::ConsumerGroupDescribe,
+            0..=1,
+            |_| ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(text("c")), g()]),
+        )
         .await;
 }
 
