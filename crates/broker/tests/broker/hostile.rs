@@ -107,7 +107,7 @@ async fn api_versions_beyond_the_spoken_ones_is_answered_in_version_0() {
     let mut body = &answer[8..];
     assert_eq!(body.get_i16(), 35);
     let spoken = kafka_protocol::protocol::Decodable::decode(&mut &answer[8..], 0);
-    assert!(spoken.is_ok_and(|answer: ApiVersionsResponse| answer.api_keys.len() == 31));
+    assert!(spoken.is_ok_and(|answer: ApiVersionsResponse| answer.api_keys.len() == 33));
     broker.stop().await;
 }
 
@@ -121,5 +121,115 @@ async fn without_the_password_nothing_but_authentication_is_answered() {
     let request = ApiVersionsRequest::default();
     let versions = ask::<ApiVersionsResponse>(broker.address(), ApiKey::ApiVersions, 0, &request).await;
     assert!(versions.is_ok());
+    broker.stop().await;
+}
+
+/// Reads until the broker closes, however long the answers are.
+async fn closed(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = socket.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(20), read).await.expect("it closes");
+    answer
+}
+
+#[tokio::test]
+async fn apis_and_versions_that_are_not_told_close_the_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory).await;
+    let address = broker.address();
+    let request = ApiVersionsRequest::default();
+    let told: ApiVersionsResponse = ask(address, ApiKey::ApiVersions, 3, &request).await.unwrap();
+    let body = [0; 64];
+    let mut n_refused = 0;
+    for key in (-1..120).chain([i16::MIN, i16::MAX]) {
+        let known = told.api_keys.iter().find(|api| api.api_key == key);
+        let versions = known.map_or(vec![0, 1, 7], |api| vec![-1, api.min_version - 1, api.max_version + 1]);
+        for version in versions {
+            let mut bytes = BytesMut::new();
+            bytes.put_u32(10 + body.len() as u32);
+            bytes.put_i16(key);
+            bytes.put_i16(version);
+            bytes.put_i32(1);
+            bytes.put_i16(-1);
+            bytes.extend_from_slice(&body);
+            if key != ApiKey::ApiVersions as i16 {
+                assert_eq!(closed(address, &bytes).await, b"", "api {key} version {version}");
+                n_refused += 1;
+            }
+        }
+    }
+    assert!(n_refused > 350);
+    assert!(answers(address).await);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_of_any_api_that_is_cut_is_refused_or_has_nothing_to_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory).await;
+    let address = broker.address();
+    let request = ApiVersionsRequest::default();
+    let told: ApiVersionsResponse = ask(address, ApiKey::ApiVersions, 3, &request).await.unwrap();
+    for api in told.api_keys {
+        for version in api.min_version..=api.max_version {
+            // One byte of a body: a length that claims more, in either encoding.
+            for byte in [0x7f, 0xff] {
+                let mut bytes = BytesMut::new();
+                bytes.put_u32(12);
+                bytes.put_i16(api.api_key);
+                bytes.put_i16(version);
+                bytes.put_i32(1);
+                bytes.put_i16(-1);
+                bytes.put_u8(0);
+                bytes.put_u8(byte);
+                send(address, &bytes).await;
+            }
+        }
+    }
+    assert!(answers(address).await);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.limits.idle_max = std::time::Duration::from_millis(200);
+    let broker = tidegate_broker::Broker::start(options).await.unwrap();
+    assert_eq!(closed(broker.address(), b"").await, b"");
+    assert_eq!(closed(broker.address(), &[0, 0]).await, b"", "half a length");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_may_send_little_and_has_little_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.listeners = vec![tidegate_broker::Listener::loopback(0).with_sasl()];
+    options.limits.request_time_max = std::time::Duration::from_millis(300);
+    let broker = tidegate_broker::Broker::start(options).await.unwrap();
+    assert_eq!(closed(broker.address(), b"").await, b"", "it does not introduce itself");
+    assert_eq!(
+        closed(broker.address(), &(1_u32 << 20).to_be_bytes()).await,
+        b"",
+        "a megabyte before the password"
+    );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_another_listener_stays_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.limits.connections_max = 2;
+    options.listeners.push(tidegate_broker::Listener::loopback(0));
+    let broker = tidegate_broker::Broker::start(options).await.unwrap();
+    let first = TcpStream::connect(broker.address()).await.unwrap();
+    let second = TcpStream::connect(broker.address()).await.unwrap();
+    assert_eq!(closed(broker.address(), b"").await, b"");
+    assert!(answers(broker.addresses()[1]).await);
+    drop((first, second));
     broker.stop().await;
 }

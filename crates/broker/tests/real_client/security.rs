@@ -136,7 +136,7 @@ async fn clients_of_the_wrong_protocol_are_refused_and_others_served() {
 
         let mut untrusting = guarded.tls("PLAIN", "open, sesame=");
         untrusting.remove("ssl.ca.location");
-        assert_eq!(answered(&untrusting), Err(RDKafkaErrorCode::SSL));
+        assert!(unanswered(&untrusting));
 
         assert_eq!(answered(&config(guarded.open())), Ok(()));
         assert_eq!(answered(&guarded.tls("PLAIN", "open, sesame=")), Ok(()));

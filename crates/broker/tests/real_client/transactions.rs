@@ -1,8 +1,10 @@
 //! Transactions.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -62,5 +64,85 @@ async fn a_transaction_moves_records_and_offset_together() {
     let broker = broker(&directory).await;
     let address = broker.address();
     tokio::task::spawn_blocking(move || exercise(address)).await.unwrap();
+    broker.stop().await;
+}
+
+fn producer(address: SocketAddr, timeout_ms: &str) -> BaseProducer {
+    let mut config = config(address);
+    config.set("transactional.id", "x").set("transaction.timeout.ms", timeout_ms);
+    let producer: BaseProducer = config.set("message.timeout.ms", timeout_ms).create().unwrap();
+    producer.init_transactions(WAIT).unwrap();
+    producer
+}
+
+fn reader(address: SocketAddr, topic: &str) -> BaseConsumer {
+    let reader = consumer(address);
+    reader.assign(&at(topic, 0, "")).unwrap();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_initialises_second_fences_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory).await;
+    let address = broker.address();
+    tokio::task::spawn_blocking(move || {
+        let zombie = producer(address, "60000");
+        zombie.begin_transaction().unwrap();
+        produce(&zombie, "t", &["zombie"]);
+        let successor = producer(address, "60000");
+        let refused = zombie.commit_transaction(WAIT).unwrap_err();
+        let KafkaError::Transaction(refused) = refused else { panic!("{refused}") };
+        assert!(refused.is_fatal(), "{refused}");
+        assert_eq!(refused.code(), RDKafkaErrorCode::Fenced, "{refused}");
+        successor.begin_transaction().unwrap();
+        produce(&successor, "t", &["successor"]);
+        successor.commit_transaction(WAIT).unwrap();
+        assert_eq!(read(&reader(address, "t"), 1), ["successor"]);
+    })
+    .await
+    .unwrap();
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_long_is_aborted_and_frees_what_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory).await;
+    let address = broker.address();
+    tokio::task::spawn_blocking(move || {
+        let slow = producer(address, "1000");
+        slow.begin_transaction().unwrap();
+        produce(&slow, "t", &["stale"]);
+        let plain: BaseProducer = config(address).create().unwrap();
+        produce(&plain, "t", &["plain"]);
+        assert_eq!(read(&reader(address, "t"), 1), ["plain"]);
+        assert!(slow.commit_transaction(WAIT).is_err(), "it was aborted");
+    })
+    .await
+    .unwrap();
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_is_seen_by_nobody_who_reads_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory).await;
+    let address = broker.address();
+    tokio::task::spawn_blocking(move || {
+        let open = producer(address, "60000");
+        open.begin_transaction().unwrap();
+        produce(&open, "t", &["open"]);
+        let plain: BaseProducer = config(address).create().unwrap();
+        produce(&plain, "t", &["plain"]);
+        let reader = reader(address, "t");
+        let (first, stable) = reader.fetch_watermarks("t", 0, WAIT).unwrap();
+        assert_eq!((first, stable), (0, 0), "the stable end is where the transaction began");
+        assert!(reader.poll(Duration::from_millis(300)).is_none());
+        open.commit_transaction(WAIT).unwrap();
+        assert_eq!(read(&reader, 2), ["open", "plain"]);
+    })
+    .await
+    .unwrap();
     broker.stop().await;
 }
