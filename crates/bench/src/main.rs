@@ -50,13 +50,13 @@ async fn measure() -> anyhow::Result<()> {
         let (mut consume, mut insert, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..N_ROUNDS {
             consume.push(tokio::task::block_in_place(|| runs::consume(&world, &load))?);
-            insert.push(runs::insert(&world, &load).await?);
+            insert.push(runs::insert(&world, &load, round).await?);
             whole.push(runs::whole_path(&world, &load, round).await?);
         }
         let limits = [show(&load, "read alone", consume), show(&load, "insert alone", insert)];
         let whole = show(&load, "whole path", whole);
         let limit = limits[0].min(limits[1]);
-        println!("{:>5}  whole path / lower limit: {:.2}\n", load.bytes / load.rows(), whole / limit);
+        println!("{:>5}  whole path / lower limit: {:.2}\n", load.size(), whole / limit);
     }
     world.stop().await
 }
@@ -70,7 +70,7 @@ fn show(load: &Load, run: &str, mut costs: Vec<Cost>) -> f64 {
     let megabytes = load.bytes as f64 / rows * per_second / 1e6;
     let a_million = |cpu: Duration| cpu.as_secs_f64() / rows * 1e6;
     let (here, engine) = (a_million(cost.ours), a_million(cost.engine));
-    let size = load.bytes / load.rows();
+    let size = load.size();
     println!("{size:>5}  {run:<12} {per_second:>8.0} {megabytes:>8.1}   {here:>26.2}  {engine:>10.2}");
     per_second
 }

@@ -44,8 +44,9 @@ pub fn consume(world: &World, load: &Load) -> anyhow::Result<Cost> {
 }
 
 /// Inserts the prepared blocks, a partition's one after the other, and nothing else.
-pub async fn insert(world: &World, load: &Load) -> anyhow::Result<Cost> {
-    let table = Arc::new(world.create_table(load, "inserted").await?);
+pub async fn insert(world: &World, load: &Load, round: usize) -> anyhow::Result<Cost> {
+    let name = format!("inserted_{}_{round}", load.size());
+    let table = Arc::new(world.create_table(load, &name).await?);
     let start = Mark::now(world.engine_id)?;
     let tasks = load.blocks.iter().cloned().enumerate().map(|(partition, blocks)| {
         let (clickhouse, table) = (Arc::clone(&world.clickhouse), Arc::clone(&table));
@@ -70,14 +71,15 @@ pub async fn insert(world: &World, load: &Load) -> anyhow::Result<Cost> {
         task.await.context("join an inserting task")??;
     }
     let cost = start.cost(world.engine_id)?;
-    ensure!(world.count("inserted").await? == load.rows(), "every row of the blocks is there");
-    world.drop_table("inserted").await?;
+    ensure!(world.count(&name).await? == load.rows(), "every row of the blocks is there");
+    world.retire_table(&name).await?;
     Ok(cost)
 }
 
 /// The whole path, from the group's assignment until every record is settled.
 pub async fn whole_path(world: &World, load: &Load, round: usize) -> anyhow::Result<Cost> {
-    world.create_table(load, "whole").await?;
+    let table = format!("whole_{}_{round}", load.size());
+    world.create_table(load, &table).await?;
     let group = format!("{}-{round}", load.topic);
     let subscription =
         Subscription { group: group.clone(), topics: vec![load.topic.clone()], dead_letters: None };
@@ -88,7 +90,7 @@ pub async fn whole_path(world: &World, load: &Load, round: usize) -> anyhow::Res
     let schema = Arc::clone(&load.schema);
     let status = Status::new("bench");
     let connector = Connector::new(
-        settings(load, group)?,
+        settings(load, group, &table)?,
         (Arc::new(checkpoints), Arc::clone(&world.clickhouse)),
         (EventSchemas::new(move |_| Some(Arc::clone(&schema)), true), None),
         &Metrics::unregistered(),
@@ -106,8 +108,8 @@ pub async fn whole_path(world: &World, load: &Load, round: usize) -> anyhow::Res
     source.source.close().await;
     ensure!(ended == Ended::Stopped, "the connector ended by itself: {ended:?}");
     let cost = cost.context("the records were not settled in time")??;
-    ensure!(world.count("whole").await? == load.rows(), "every record is a row");
-    world.drop_table("whole").await?;
+    ensure!(world.count(&table).await? == load.rows(), "every record is a row");
+    world.retire_table(&table).await?;
     Ok(cost)
 }
 
@@ -121,8 +123,8 @@ async fn settled(status: &Status, rows: usize) {
     }
 }
 
-fn settings(load: &Load, group: String) -> anyhow::Result<ConnectorSettings> {
-    let template = Template::parse("whole").context("a name is a template")?;
+fn settings(load: &Load, group: String, table: &str) -> anyhow::Result<ConnectorSettings> {
+    let template = Template::parse(table).context("a name is a template")?;
     Ok(ConnectorSettings {
         context: DeadLetterContext { connector: "bench".to_owned(), group, processor: "bench".to_owned() },
         database: DATABASE.to_owned(),
