@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_kafka::KafkaAdmin;
+
 use crate::process::{eventually, get};
 use crate::world::{World, record};
 
@@ -144,6 +146,49 @@ async fn a_sink_killed_in_mid_stream_leaves_nothing_lost_or_double() {
     assert!(world.number("SELECT count() FROM e2e.events").await < 20_000, "killed while at work");
     let (sink, _) = world.sink(&file).await;
     every_record_is_in_its_place(&world, published).await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_least_once_loses_nothing_when_it_is_killed_and_states_no_intents() {
+    let Some((world, file)) = start().await else { return };
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("halt_when: never", "halt_when: never, delivery: at_least_once"))
+        .unwrap();
+    let published = 12_000;
+    publish(&world, 0..published).await;
+    let (mut sink, _) = world.sink(&file).await;
+    rows_reach(&world, 2_000).await;
+    sink.kill();
+    let admin = KafkaAdmin::connect(&world.kafka).unwrap();
+    for committed in admin.committed("tidegate-c", &["events"]).await.unwrap().values() {
+        assert_eq!(committed.checkpoint.as_ref().unwrap().intent, None);
+    }
+    let (sink, _) = world.sink(&file).await;
+    world.settled("tidegate-c", "events").await;
+    let rejected = (0..published).filter(|n| n % POISON_EVERY == 5).count();
+    let letters: BTreeSet<_> = eventually(async || match world.letters("c.dlq.v1").await {
+        letters if letters.len() < rejected => Err(format!("{} of {rejected} dead letters", letters.len())),
+        letters => Ok(letters),
+    })
+    .await
+    .into_iter()
+    .collect();
+    assert_eq!(letters.len(), rejected);
+    let stored = world.number("SELECT uniqExact(_partition, _offset) FROM e2e.events").await;
+    assert_eq!(stored, (published - rejected) as u64, "every record is a row, at least once");
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clickhouse_address_that_does_not_answer_is_passed_over_for_the_next() {
+    let Some((world, file)) = start().await else { return };
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("urls: [", &format!("urls: [\"http://{nobody}\", "), 1)).unwrap();
+    publish(&world, 0..900).await;
+    let (sink, _) = world.sink(&file).await;
+    every_record_is_in_its_place(&world, 900).await;
     sink.stop().await;
 }
 
