@@ -111,18 +111,15 @@ pub enum Command {
 Examples:
   tidegate demo
   tidegate demo --records 100000
-  tidegate demo --data-dir /tmp/demo --keep     keep the tables, then: tidegate up --data-dir /tmp/demo
+  tidegate demo --data-dir /tmp/demo            keep the tables, then: tidegate up --data-dir /tmp/demo
   tidegate demo --output json")]
 pub struct Demo {
-    /// Where the engines keep their files; a temporary folder if absent
+    /// Where the engines keep their files, which stay; a temporary folder, which does not, if absent
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How many records to publish at least; all payloads once if absent
     #[arg(long, value_name = "N")]
     pub records: Option<usize>,
-    /// Keep the files when done
-    #[arg(long, requires = "data_dir")]
-    pub keep: bool,
 }
 
 /// Flags of `tidegate up`. Port 0 takes a free one.
@@ -366,7 +363,7 @@ mod tests {
         assert_eq!(cli.speech.output, Output::Json);
         assert!(matches!(cli.command, Command::Up(Up { kafka_port: 0, clickhouse_native_port: 9000, .. })));
         let cli = Cli::try_parse_from(["tidegate", "demo", "--output", "json"]).unwrap();
-        assert!(matches!(cli.command, Command::Demo(Demo { records: None, keep: false, .. })));
+        assert!(matches!(cli.command, Command::Demo(Demo { records: None, .. })));
     }
 
     #[test]
