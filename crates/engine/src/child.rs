@@ -16,11 +16,29 @@ use std::process::Command;
 
 use libloading::Library;
 
+use crate::confine::{self, Files};
+use crate::folder::Parts;
+use crate::release::Release;
+
 /// As the first argument of a program it says: become the engine.
 pub const ENGINE_CHILD_ARG: &str = "tidegate-engine-child";
 
 /// The exit code after the library or the binary could not be run (`EX_SOFTWARE`).
 const EXIT_UNUSABLE: c_int = 70;
+/// The exit code if this release must not run on this folder (`EX_DATAERR`).
+pub(crate) const EXIT_WRONG_RELEASE: c_int = 65;
+
+/// Why this process does not become the engine.
+enum Refusal {
+    Unusable(String),
+    WrongRelease(String),
+}
+
+impl From<String> for Refusal {
+    fn from(told: String) -> Self {
+        Self::Unusable(told)
+    }
+}
 
 /// Becomes the engine if the command line says so, wherever [`ENGINE_CHILD_ARG`] stands in it; returns
 /// if it does not. The child's entry of a test binary.
@@ -35,32 +53,50 @@ pub fn run_child_if_asked() {
 /// follows [`ENGINE_CHILD_ARG`] on the command line. The arguments are an agreement between one build of
 /// this crate and itself.
 pub fn run_child(args: impl IntoIterator<Item = String>) -> ! {
-    let Err(error) = become_engine(args.into_iter().collect());
+    let Err(refusal) = become_engine(args.into_iter().collect());
+    let (told, code) = match refusal {
+        Refusal::Unusable(told) => (format!("engine: {told}"), EXIT_UNUSABLE),
+        Refusal::WrongRelease(told) => (told, EXIT_WRONG_RELEASE),
+    };
     // The parent reads this from the log and quotes it.
-    eprintln!("engine: {error}");
-    exit_at_once(EXIT_UNUSABLE)
+    eprintln!("{told}");
+    exit_at_once(code)
 }
 
-fn become_engine(args: Vec<String>) -> Result<Infallible, String> {
-    let [kind, path, listen, engine_args @ ..] = args.as_slice() else {
-        return Err("the command line is not one that Tidegate makes".to_owned());
+fn become_engine(args: Vec<String>) -> Result<Infallible, Refusal> {
+    let [kind, path, listen, root, engine_args @ ..] = args.as_slice() else {
+        return Err("the command line is not one that Tidegate makes".to_owned().into());
     };
+    let (program, parts) = (Path::new(path), Parts::of(Path::new(root)));
     let hold = take_descriptors().map_err(|error| format!("descriptors: {error}"))?;
+    if confine::possible() {
+        let files = Files { own: &parts.own(), read: &[parts.config(), parts.release()], program };
+        confine::confine(&files).map_err(|error| format!("confine the process: {error}"))?;
+    }
+    let last = parts.last_release().map_err(|error| format!("read the folder's release: {error}"))?;
+    let may_open = |told: &str| {
+        let ours = Release::find(told).ok_or_else(|| format!("`{told}` names no release of ClickHouse"))?;
+        ours.may_open(last).map_err(Refusal::WrongRelease)
+    };
     let mut engine_args = engine_args.to_vec();
     engine_args.extend(["--query".to_owned(), hold_query(listen == "http+tcp", hold.as_raw_fd())]);
     match kind.as_str() {
         "chdb" => {
             // Engine threads may still run when the call is back, and the library's destructors do not
             // expect them: everything is flushed and unlocked by now, so leave without them.
-            run_library(Path::new(path), &engine_args)?;
+            run_library(program, &engine_args, may_open)?;
             exit_at_once(0)
         }
         "binary" => {
+            let asked = Command::new(path).args(["local", "--version"]).output();
+            let asked = asked.map_err(|error| format!("run `{path}`: {error}"))?;
+            may_open(&String::from_utf8_lossy(&asked.stdout))?;
             rustix::io::fcntl_setfd(&hold, rustix::io::FdFlags::empty())
                 .map_err(|error| format!("descriptors: {error}"))?;
-            Err(format!("exec `{path}`: {}", Command::new(path).arg("local").args(engine_args).exec()))
+            let error = Command::new(path).arg("local").args(engine_args).exec();
+            Err(format!("exec `{path}`: {error}").into())
         }
-        other => Err(format!("`{other}` is no kind of engine")),
+        other => Err(format!("`{other}` is no kind of engine").into()),
     }
 }
 
@@ -82,13 +118,18 @@ fn hold_query(tcp: bool, hold: c_int) -> String {
 }
 
 type QueryCmdline = unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut c_void;
+type Version = unsafe extern "C" fn() -> *const c_char;
 type ResultError = unsafe extern "C" fn(*mut c_void) -> *const c_char;
 
 /// `clickhouse local` out of the library; back when the server has stopped. Some failures to start are
 /// only printed by the library and look like success here, which is why the parent trusts no exit code
 /// before the engine has answered it.
 #[expect(unsafe_code, reason = "the engine's interface is a C library loaded at run time")]
-fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
+fn run_library(
+    path: &Path,
+    args: &[String],
+    may_open: impl FnOnce(&str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     // The library must stay loaded: its threads outlive every call, and unloading it crashes the exit.
     // SAFETY: libchdb.so's constructors ask nothing of the process but that no engine runs in it yet.
     let library = unsafe { Library::new(path) }.map_err(|error| chain(&error))?;
@@ -100,6 +141,12 @@ fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
     // SAFETY: as above.
     let result_error = unsafe { library.get::<ResultError>("chdb_result_error") }
         .map_err(|error| symbol("chdb_result_error", error))?;
+    // SAFETY: as above.
+    let version =
+        unsafe { library.get::<Version>("chdb_version") }.map_err(|error| symbol("chdb_version", error))?;
+    // SAFETY: it takes nothing and gives a C string that is part of the library.
+    let version = unsafe { CStr::from_ptr(version()) };
+    may_open(&version.to_string_lossy())?;
     let words: Vec<CString> = std::iter::once("clickhouse")
         .chain(args.iter().map(String::as_str))
         .map(|word| CString::new(word).map_err(|_| format!("the argument `{word:?}` holds a zero byte")))
@@ -110,7 +157,7 @@ fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
     // SAFETY: `pointers` are `count` live C strings and the null that ends an argv.
     let result = unsafe { query_cmdline(count, pointers.as_mut_ptr()) };
     if result.is_null() {
-        return Err("the library gave no result".to_owned());
+        return Err("the library gave no result".to_owned().into());
     }
     // SAFETY: `result` is a live result of this library.
     let error = unsafe { result_error(result) };
@@ -118,7 +165,7 @@ fn run_library(path: &Path, args: &[String]) -> Result<(), String> {
         return Ok(());
     }
     // SAFETY: a non-null error is a C string that lives as long as its result, which is never freed.
-    Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())
+    Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned().into())
 }
 
 /// An error with its causes; libloading keeps the file's name in the cause.

@@ -101,7 +101,12 @@ pub(crate) fn random_hex() -> Result<String, CredentialsError> {
     let mut bytes = [0; 24];
     let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(CredentialsError::Random)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
+}
+
+/// Two digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes `text` so that only the owner can ever read it, and so that a crash leaves the old file or

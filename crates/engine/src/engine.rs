@@ -29,7 +29,26 @@ const DROP_GRACE: Duration = Duration::from_secs(15);
 /// How often a start is repeated when a port that we picked was taken before the engine bound it.
 const PORT_TRIES: usize = 3;
 
-/// A running ClickHouse and the task that starts it again when it dies.
+/// How often the length of the engine's error output is looked at.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// What the engine is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineState {
+    /// It answers.
+    Up {
+        /// Its process.
+        pid: u32,
+    },
+    /// It has died, and is being started again.
+    Down {
+        /// How it ended, or why it was not started again.
+        reason: String,
+    },
+}
+
+/// A running ClickHouse and the task that starts it again when it dies, for as long as it takes: the wait
+/// between two tries doubles from 100 ms to 30 s, and it never gives up.
 ///
 /// Dropping it stops the engine too, without a word about how that went. So does the death of this
 /// process, by whatever signal: the engine holds a pipe that closes then.
@@ -39,7 +58,7 @@ pub struct Engine {
     tcp: Option<SocketAddr>,
     credentials: Credentials,
     bi: Option<Credentials>,
-    child_id: watch::Receiver<Option<u32>>,
+    state: watch::Receiver<EngineState>,
     restarts: Arc<AtomicU64>,
     stop: oneshot::Sender<Duration>,
     task: JoinHandle<Result<(), StopError>>,
@@ -86,12 +105,12 @@ impl Engine {
         };
         info!(http = %launch.http, took = ?began.elapsed(), "engine started");
         let (stop, stopped) = oneshot::channel();
-        let (child_id_of, child_id) = watch::channel(running.child.id());
+        let (state_of, state) = watch::channel(up(&running));
         let restarts = Arc::new(AtomicU64::new(0));
         let (http, tcp, credentials) = (launch.http, launch.tcp, launch.credentials().clone());
-        let keeper = Keeper { launch, child_id: child_id_of, restarts: Arc::clone(&restarts), stopped };
+        let keeper = Keeper { launch, state: state_of, restarts: Arc::clone(&restarts), stopped };
         let task = tokio::spawn(keeper.keep_up(running));
-        Ok(Self { http, tcp, credentials, bi, child_id, restarts, stop, task })
+        Ok(Self { http, tcp, credentials, bi, state, restarts, stop, task })
     }
 
     /// Where HTTP listens.
@@ -121,7 +140,16 @@ impl Engine {
     /// The engine's process; `None` while it is down.
     #[must_use]
     pub fn child_id(&self) -> Option<u32> {
-        *self.child_id.borrow()
+        match *self.state.borrow() {
+            EngineState::Up { pid } => Some(pid),
+            EngineState::Down { .. } => None,
+        }
+    }
+
+    /// What it is at.
+    #[must_use]
+    pub fn state(&self) -> EngineState {
+        self.state.borrow().clone()
     }
 
     /// How often it has been started again after it died.
@@ -147,7 +175,7 @@ impl Engine {
 /// Keeps the engine up until it is told to stop.
 struct Keeper {
     launch: Launch,
-    child_id: watch::Sender<Option<u32>>,
+    state: watch::Sender<EngineState>,
     restarts: Arc<AtomicU64>,
     stopped: oneshot::Receiver<Duration>,
 }
@@ -157,12 +185,15 @@ impl Keeper {
         let mut back_off = BACK_OFF_MIN;
         loop {
             let since = Instant::now();
-            tokio::select! {
-                grace = &mut self.stopped => {
-                    let grace = grace.unwrap_or(DROP_GRACE);
-                    return stop(running, grace).await;
+            loop {
+                tokio::select! {
+                    grace = &mut self.stopped => {
+                        let grace = grace.unwrap_or(DROP_GRACE);
+                        return stop(running, grace).await;
+                    }
+                    status = running.child.wait() => break self.mourn(status),
+                    () = sleep(TIDY_EVERY) => self.tidy(),
                 }
-                status = running.child.wait() => self.mourn(status),
             }
             if since.elapsed() >= WELL_AFTER {
                 back_off = BACK_OFF_MIN;
@@ -182,21 +213,36 @@ impl Keeper {
                     Ok(running) => break running,
                     Err(error) => {
                         error!(error = &error as &dyn error::Error, retry_in = ?back_off, "engine not restarted");
+                        self.state.send_replace(EngineState::Down { reason: error.to_string() });
                     }
                 }
             };
             self.restarts.fetch_add(1, Ordering::Relaxed);
-            self.child_id.send_replace(running.child.id());
+            self.state.send_replace(up(&running));
             warn!(restarts = self.restarts.load(Ordering::Relaxed), "engine started again");
         }
     }
 
     fn mourn(&self, status: io::Result<ExitStatus>) {
-        self.child_id.send_replace(None);
-        match status {
-            Ok(status) => warn!(%status, "engine ended by itself"),
-            Err(error) => warn!(%error, "engine cannot be waited for"),
+        let reason = match status {
+            Ok(status) => format!("ended by itself ({status})"),
+            Err(error) => format!("cannot be waited for: {error}"),
+        };
+        warn!(reason, "engine is down");
+        self.state.send_replace(EngineState::Down { reason });
+    }
+
+    fn tidy(&self) {
+        if let Err(error) = self.launch.folder.bound_error_output() {
+            warn!(%error, "the engine's error output was not bounded");
         }
+    }
+}
+
+fn up(running: &Running) -> EngineState {
+    match running.child.id() {
+        Some(pid) => EngineState::Up { pid },
+        None => EngineState::Down { reason: "ended while it was started".to_owned() },
     }
 }
 

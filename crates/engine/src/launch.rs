@@ -15,6 +15,8 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::child::EXIT_WRONG_RELEASE;
+use crate::confine;
 use crate::credentials::{Credentials, CredentialsError, Passwords, random_hex, write_private};
 use crate::folder::Folder;
 use crate::probe::{Answer, ask};
@@ -35,7 +37,7 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
     },
-    /// A user or database whose name cannot stand in the configuration.
+    /// A user whose name cannot stand in the configuration.
     #[error(
         "`{name}` cannot be a {what} of the engine; expected a letter or `_`, then letters, digits and `_`, and not `default`"
     )]
@@ -69,6 +71,28 @@ pub enum StartError {
     /// No passwords.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// This ClickHouse must not run on this folder.
+    #[error("engine folder `{}`: {told}", path.display())]
+    WrongRelease {
+        /// The folder.
+        path: PathBuf,
+        /// Why not, and what to do.
+        told: String,
+    },
+    /// The system does not let the engine listen there.
+    #[error("listen on {address} for the engine")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A user for BI tools was asked for, and nothing would keep it from the machine's files.
+    #[error(
+        "this system cannot confine the engine to its own files (that needs Landlock, Linux 5.19 or newer), so it has no read-only user"
+    )]
+    CannotConfine,
     /// The program cannot be run.
     #[error("start `{}` as the engine", program.display())]
     Spawn {
@@ -135,10 +159,10 @@ impl Launch {
         let folder = Folder::create(&options.data_dir).map_err(in_folder)?;
         let in_use = || StartError::FolderInUse { path: options.data_dir.clone() };
         let lock = folder.lock().map_err(in_folder)?.ok_or_else(in_use)?;
-        let passwords = Passwords::load_or_make(&folder.credentials())?;
+        let passwords = Passwords::load_or_make(&folder.parts().credentials())?;
         let nonce = random_hex()?;
-        let config = folder.config();
-        write_private(&config.join("config.xml"), server_xml(&options, &nonce).as_bytes())
+        let config = folder.parts().config();
+        write_private(&config.join("config.xml"), server_xml(&options, folder.parts(), &nonce).as_bytes())
             .map_err(in_folder)?;
         write_private(&config.join("users.xml"), users_xml(&options, &passwords).as_bytes())
             .map_err(in_folder)?;
@@ -165,12 +189,15 @@ impl Launch {
         loop {
             let status = running.child.try_wait().map_err(|source| self.spawn_failed(source))?;
             if let Some(status) = status {
-                return Err(StartError::Exited { status, log: self.folder.last_words(log_from) });
+                return Err(self.ended(status, log_from));
             }
             match ask(self.http, &self.passwords, &self.nonce).await {
-                Answer::Ours if listens(self.tcp).await => return Ok(running),
+                Answer::Ours(release) if listens(self.tcp).await => {
+                    self.folder.keep_release(release).map_err(|source| self.folder_failed(source))?;
+                    return Ok(running);
+                }
                 Answer::Another(line) => another = Some(line),
-                Answer::Ours | Answer::Silence => {}
+                Answer::Ours(_) | Answer::Silence => {}
             }
             if Instant::now() > deadline {
                 running.kill().await;
@@ -183,14 +210,26 @@ impl Launch {
 
     /// The engine of a supervisor that was killed needs a moment to notice and to stop.
     async fn wait_for_predecessor(&self, deadline: Instant) -> Result<(), StartError> {
-        let path = || self.options.data_dir.clone();
-        while self.folder.engine_runs().map_err(|source| StartError::Folder { path: path(), source })? {
+        while self.folder.engine_runs().map_err(|source| self.folder_failed(source))? {
             if Instant::now() > deadline {
-                return Err(StartError::FolderInUse { path: path() });
+                return Err(StartError::FolderInUse { path: self.options.data_dir.clone() });
             }
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+
+    fn folder_failed(&self, source: io::Error) -> StartError {
+        StartError::Folder { path: self.options.data_dir.clone(), source }
+    }
+
+    /// Why the process ended before it answered.
+    fn ended(&self, status: ExitStatus, log_from: u64) -> StartError {
+        let log = self.folder.last_words(log_from);
+        if status.code() == Some(EXIT_WRONG_RELEASE) {
+            return StartError::WrongRelease { path: self.options.data_dir.clone(), told: log };
+        }
+        StartError::Exited { status, log }
     }
 
     fn spawn(&self) -> Result<Running, StartError> {
@@ -232,8 +271,9 @@ impl Launch {
         let listen = if self.tcp.is_some() { "http+tcp" } else { "http" };
         let mut args: Vec<OsString> =
             vec![ENGINE_CHILD_ARG.into(), kind.into(), library.into(), listen.into()];
-        args.push(flag("--path=", &self.folder.clickhouse()));
-        args.push(flag("--config-file=", &self.folder.config().join("config.xml")));
+        args.push(self.folder.root().into());
+        args.push(flag("--path=", &self.folder.parts().clickhouse()));
+        args.push(flag("--config-file=", &self.folder.parts().config().join("config.xml")));
         args.push(format!("--http_port={}", self.http.port()).into());
         args.extend(self.tcp.map(|tcp| format!("--tcp_port={}", tcp.port()).into()));
         args.push(format!("--listen_host={}", self.http.ip()).into());
@@ -292,18 +332,17 @@ fn check(options: &EngineOptions) -> Result<(), StartError> {
         }
     }
     let users = std::iter::once(&options.users.pipeline).chain(options.users.bi.as_ref().map(|bi| &bi.name));
-    let users = users.map(|name| ("user", name));
-    let databases = options.users.bi.iter().flat_map(|bi| &bi.databases).map(|name| ("database", name));
-    for (what, name) in users.chain(databases) {
+    for name in users {
         if !plain_name(name) || name == "default" {
-            return Err(StartError::Name { what, name: name.clone() });
+            return Err(StartError::Name { what: "user", name: name.clone() });
         }
     }
     match &options.users.bi {
         Some(bi) if bi.name == options.users.pipeline => {
             Err(StartError::Name { what: "second user", name: bi.name.clone() })
         }
-        _ => Ok(()),
+        Some(_) if !confine::possible() => Err(StartError::CannotConfine),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -314,7 +353,7 @@ fn fix_ports(options: &EngineOptions) -> Result<(SocketAddr, Option<SocketAddr>)
             return Ok((address, None));
         }
         let bound = TcpListener::bind(address).and_then(|held| Ok((held.local_addr()?, Some(held))));
-        bound.map_err(|_| StartError::PortInUse { address })
+        bound.map_err(|source| not_bound(address, source))
     };
     let (http, _http_held) = pick(options.http)?;
     let tcp = options.tcp.map(pick).transpose()?;
@@ -323,7 +362,14 @@ fn fix_ports(options: &EngineOptions) -> Result<(SocketAddr, Option<SocketAddr>)
 
 /// A foreign server on the port would answer in our engine's place, so look before the start.
 fn check_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address).map(drop).map_err(|_| StartError::PortInUse { address })
+    TcpListener::bind(address).map(drop).map_err(|source| not_bound(address, source))
+}
+
+fn not_bound(address: SocketAddr, source: io::Error) -> StartError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse { address },
+        _ => StartError::Listen { address, source },
+    }
 }
 
 async fn listens(address: Option<SocketAddr>) -> bool {

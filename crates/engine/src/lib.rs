@@ -10,17 +10,19 @@
 //! [`run_child`] is the other half. The engine listens on 127.0.0.1 only.
 
 mod child;
+mod confine;
 mod credentials;
 mod engine;
 mod folder;
 mod launch;
 mod library;
 mod probe;
+mod release;
 mod server_config;
 
 pub use child::{ENGINE_CHILD_ARG, run_child, run_child_if_asked};
 pub use credentials::{Credentials, CredentialsError};
-pub use engine::{Engine, StopError};
+pub use engine::{Engine, EngineState, StopError};
 pub use launch::StartError;
 pub use library::{EngineLibrary, LIBRARY_ENV, LibraryError};
 
@@ -89,15 +91,13 @@ impl Default for EngineUsers {
     }
 }
 
-/// A user that reads the named databases and the system tables, and nothing of the machine's files.
-/// Its password is random and kept beside the pipeline's.
+/// A user that reads every database but `default`, which overlays the file system. It can write nothing,
+/// raise none of its limits, and see none of the machine's files. Its password is random and kept beside
+/// the pipeline's.
 #[derive(Debug, Clone)]
 pub struct BiUser {
     /// The user's name.
     pub name: String,
-    /// The databases that it may read; the first is the one it starts in. `default` is refused: it
-    /// overlays the machine's file system.
-    pub databases: Vec<String>,
 }
 
 /// The program that becomes the engine's process.

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::credentials::Credentials;
+use crate::release::Release;
 use crate::server_config::MACRO;
 
 /// Far above what the query below takes on a machine that is busy with other things.
@@ -20,8 +21,8 @@ const ANSWER_MAX_BYTES: u64 = 16 << 10;
 /// What a port says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The server with our nonce, and our user can log in.
-    Ours,
+    /// The server with our nonce, and our user can log in; with its release.
+    Ours(Release),
     /// Something else, by its first line.
     Another(String),
     /// Nothing.
@@ -38,7 +39,7 @@ pub(crate) async fn ask(address: SocketAddr, credentials: &Credentials, nonce: &
 
 async fn exchange(address: SocketAddr, credentials: &Credentials) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let query = format!("SELECT getMacro('{MACRO}')");
+    let query = format!("SELECT getMacro('{MACRO}'), version()");
     let request = format!(
         "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-ClickHouse-User: {}\r\n\
          X-ClickHouse-Key: {}\r\nContent-Length: {}\r\n\r\n{query}",
@@ -57,8 +58,9 @@ fn judge(answer: &str, nonce: &str) -> Answer {
     if first.is_empty() {
         return Answer::Silence;
     }
-    if first.split(' ').nth(1) == Some("200") && answer.contains(nonce) {
-        return Answer::Ours;
+    let release = answer.split_once(nonce).and_then(|(_, version)| Release::find(version));
+    if let (Some("200"), Some(release)) = (first.split(' ').nth(1), release) {
+        return Answer::Ours(release);
     }
     Answer::Another(first.chars().take(100).collect())
 }
@@ -69,7 +71,9 @@ mod tests {
 
     #[test]
     fn only_a_server_that_knows_the_nonce_is_ours() {
-        assert_eq!(judge("HTTP/1.1 200 OK\r\n\r\nabc\n", "abc"), Answer::Ours);
+        let release = Release::find("26.7").unwrap();
+        let ours = "HTTP/1.1 200 OK\r\n\r\nabc\t26.7.2.1\n";
+        assert_eq!(judge(ours, "abc"), Answer::Ours(release));
         assert_eq!(judge("HTTP/1.1 200 OK\r\n\r\nOk.\n", "abc"), Answer::Another("HTTP/1.1 200 OK".into()));
         assert_eq!(
             judge("HTTP/1.1 403 Forbidden\r\n\r\nabc", "abc"),

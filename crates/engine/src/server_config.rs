@@ -4,9 +4,10 @@
 //! up, so that account has to exist. It may hold one session (`max_sessions_for_user`) and that query
 //! holds it, from before the first listener opens: nobody else gets in as `default`.
 
-use std::fmt::Write as _;
+use openssl::sha::sha256;
 
-use crate::credentials::Passwords;
+use crate::credentials::{Credentials, Passwords, hex};
+use crate::folder::Parts;
 use crate::{BiUser, EngineOptions};
 
 /// How many inserts a table remembers tokens of. Far above what one sink can have in doubt; a table
@@ -14,7 +15,10 @@ use crate::{BiUser, EngineOptions};
 const DEDUPLICATION_WINDOW: u32 = 10_000;
 
 /// `config.xml`. `nonce` is what the running server tells apart from any other by.
-pub(crate) fn server_xml(options: &EngineOptions, nonce: &str) -> String {
+pub(crate) fn server_xml(options: &EngineOptions, parts: &Parts, nonce: &str) -> String {
+    let backups = xml_text(&parts.backups().to_string_lossy());
+    // A relative path would start at the working folder of the engine's process.
+    let log = xml_text(&parts.server_log().to_string_lossy());
     let memory = options.memory_max_bytes;
     // The caches' defaults suit a machine of their own (5 GiB of marks); here they get an eighth.
     let cache = memory / 8;
@@ -24,9 +28,10 @@ pub(crate) fn server_xml(options: &EngineOptions, nonce: &str) -> String {
     format!(
         "<clickhouse>
   <log-level>warning</log-level>
-  <logger><log>../log/engine.log</log><size>20M</size><count>2</count></logger>
+  <logger><log>{log}</log><size>20M</size><count>2</count></logger>
   <users_config>users.xml</users_config>
   <timezone>UTC</timezone>
+  <backups><allowed_path>{backups}</allowed_path></backups>
   <macros><{MACRO}>{nonce}</{MACRO}></macros>
   <max_connections>256</max_connections>
   <max_concurrent_queries>100</max_concurrent_queries>
@@ -59,16 +64,17 @@ fn system_log(table: &str) -> String {
     )
 }
 
-/// `users.xml`. Passwords stand in it as they are: the file is as private as the credentials beside it,
-/// and they are random, so that a hash would hide nothing that can be guessed.
+/// `users.xml`. Only hashes stand in it: the engine's process can read it, and so can whoever may run a
+/// query. The passwords are random, so that a plain hash hides them well.
 pub(crate) fn users_xml(options: &EngineOptions, passwords: &Passwords) -> String {
     let pipeline = passwords.pipeline(&options.users.pipeline);
+    let memory = options.memory_max_bytes;
     let bi = options.users.bi.as_ref().map_or_else(String::new, |bi| bi_xml(bi, passwords));
     format!(
         "<clickhouse>
   <profiles>
     <default/>
-    <readonly><readonly>2</readonly></readonly>
+    {readonly}
     <hold><max_sessions_for_user>1</max_sessions_for_user></hold>
   </profiles>
   <quotas><default/></quotas>
@@ -76,34 +82,53 @@ pub(crate) fn users_xml(options: &EngineOptions, passwords: &Passwords) -> Strin
     <default><password></password>{LOCAL}<profile>hold</profile><quota>default</quota>
       <grants><query>GRANT SYSTEM LISTEN ON *.*</query><query>GRANT READ ON FILE</query>\
 <query>GRANT CREATE TEMPORARY TABLE ON *.*</query></grants></default>
-    <{user}><password>{password}</password>{LOCAL}<profile>default</profile><quota>default</quota></{user}>
+    <{user}>{password}{LOCAL}<profile>default</profile><quota>default</quota></{user}>
 {bi}  </users>
 </clickhouse>
 ",
+        readonly = readonly_xml(memory),
         user = pipeline.user,
-        password = pipeline.password(),
+        password = password_xml(&pipeline),
     )
+}
+
+fn password_xml(credentials: &Credentials) -> String {
+    let hash = hex(&sha256(credentials.password().as_bytes()));
+    format!("<password_sha256_hex>{hash}</password_sha256_hex>")
+}
+
+/// What keeps a reader from taking the engine away from the pipeline. Readers may change settings, as
+/// clients do with every query (`readonly` 2), but for these.
+fn readonly_xml(memory: u64) -> String {
+    let limits = [
+        ("max_memory_usage", memory / 2),
+        ("max_memory_usage_for_user", memory / 2),
+        ("max_execution_time", 600),
+        ("max_concurrent_queries_for_user", 20),
+        ("max_temporary_data_on_disk_size_for_user", 16 << 30),
+    ];
+    let values = limits.map(|(name, value)| format!("<{name}>{value}</{name}>")).concat();
+    let fixed = limits.map(|(name, _)| format!("<{name}><const/></{name}>")).concat();
+    format!("<readonly><readonly>2</readonly>{values}<constraints>{fixed}</constraints></readonly>")
 }
 
 const LOCAL: &str = "<networks><ip>127.0.0.1</ip></networks>";
 
-/// Grants go database by database: `SELECT ON *.*` would let `default`'s overlay of the file system in.
+/// It reads every database but `default`, which shows the files that the engine's process can open.
 fn bi_xml(bi: &BiUser, passwords: &Passwords) -> String {
-    let mut grants = String::new();
-    for database in &bi.databases {
-        // A write to a String cannot fail.
-        let _ = write!(grants, "<query>GRANT SELECT, SHOW ON `{database}`.*</query>");
-    }
-    for database in ["system", "information_schema"] {
-        let _ = write!(grants, "<query>GRANT SELECT ON {database}.*</query>");
-    }
-    let start = bi.databases.first().map_or("system", String::as_str);
+    let credentials = passwords.bi(&bi.name);
     format!(
-        "    <{user}><password>{password}</password>{LOCAL}<profile>readonly</profile><quota>default</quota>\
-<default_database>{start}</default_database><grants>{grants}</grants></{user}>\n",
-        user = bi.name,
-        password = passwords.bi(&bi.name).password(),
+        "    <{user}>{password}{LOCAL}<profile>readonly</profile><quota>default</quota><grants>\
+<query>GRANT SELECT, SHOW, dictGet ON *.*</query><query>REVOKE SELECT, SHOW, dictGet ON default.*</query>\
+</grants></{user}>\n",
+        user = credentials.user,
+        password = password_xml(&credentials),
     )
+}
+
+/// `text` as the content of an element.
+fn xml_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Whether `name` may stand in XML and in a grant as it is: a letter or `_`, then letters, digits, `_`;
