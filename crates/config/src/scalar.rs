@@ -111,6 +111,17 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse_word(text).map_err(|hint| match hint {
+            Some(hint) => format!("expected {}; {hint}", Self::EXPECTED),
+            None => format!("expected {}", Self::EXPECTED),
+        })
+    }
+}
+
 impl Word for ByteSize {
     const EXPECTED: &'static str = "a size such as `32MiB`";
 

@@ -69,8 +69,10 @@ pub(crate) struct Files<'a> {
     pub(crate) program: &'a Path,
 }
 
-/// Whether this system can confine a process.
-pub(crate) fn possible() -> bool {
+/// Whether this system can confine the engine's process to its own files: Landlock, Linux 5.19 or newer.
+/// Where it cannot, an engine has no read-only user.
+#[must_use]
+pub fn possible() -> bool {
     version() >= VERSION_MIN
 }
 

@@ -47,6 +47,27 @@ pub enum EngineState {
     },
 }
 
+/// Sees an engine's state without owning the engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineWatch {
+    state: watch::Receiver<EngineState>,
+    restarts: Arc<AtomicU64>,
+}
+
+impl EngineWatch {
+    /// What the engine is at.
+    #[must_use]
+    pub fn state(&self) -> EngineState {
+        self.state.borrow().clone()
+    }
+
+    /// How often it has been started again after it died.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+}
+
 /// A running ClickHouse and the task that starts it again when it dies, for as long as it takes: the wait
 /// between two tries doubles from 100 ms to 30 s, and it never gives up.
 ///
@@ -150,6 +171,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self) -> EngineState {
         self.state.borrow().clone()
+    }
+
+    /// Its state for whoever shows it; outlives the engine.
+    #[must_use]
+    pub fn watch(&self) -> EngineWatch {
+        EngineWatch { state: self.state.clone(), restarts: Arc::clone(&self.restarts) }
     }
 
     /// How often it has been started again after it died.

@@ -21,8 +21,9 @@ mod release;
 mod server_config;
 
 pub use child::{ENGINE_CHILD_ARG, run_child, run_child_if_asked};
+pub use confine::possible as can_confine;
 pub use credentials::{Credentials, CredentialsError};
-pub use engine::{Engine, EngineState, StopError};
+pub use engine::{Engine, EngineState, EngineWatch, StopError};
 pub use launch::StartError;
 pub use library::{EngineLibrary, LIBRARY_ENV, LibraryError};
 

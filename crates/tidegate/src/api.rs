@@ -1,11 +1,12 @@
 //! Tidegate's own HTTP interface: health, readiness, metrics, status.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -14,6 +15,8 @@ use serde::Serialize;
 use tidegate_pipeline::{Budget, ConnectorStatus, Metrics, Phase, Status};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::up::machine::{Machine, MachineStatus};
 
 /// What the interface shows. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +27,7 @@ pub struct Shown {
     /// The process's buffer memory.
     pub budget: Budget,
     connectors: Arc<RwLock<Vec<Status>>>,
+    machine: Arc<OnceLock<Arc<Machine>>>,
 }
 
 /// The answer of `/api/v1/status`.
@@ -33,6 +37,8 @@ struct StatusAnswer {
     buffered_bytes: usize,
     buffered_bytes_max: usize,
     connectors: Vec<ConnectorStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<MachineStatus>,
 }
 
 impl Shown {
@@ -46,12 +52,19 @@ impl Shown {
             metrics,
             budget: Budget::new(memory_max),
             connectors: Arc::default(),
+            machine: Arc::default(),
         }
     }
 
     /// A connector is there from now on.
     pub fn add(&self, status: Status) {
         self.connectors.write().unwrap_or_else(PoisonError::into_inner).push(status);
+    }
+
+    /// The engines of this machine are there from now on.
+    pub fn show_machine(&self, machine: Arc<Machine>) {
+        // There is one for the life of a process.
+        let _ = self.machine.set(machine);
     }
 
     /// The connectors as they are now.
@@ -70,20 +83,23 @@ pub struct Api {
 }
 
 impl Api {
-    /// Listens and serves until it is dropped.
+    /// Listens and serves until it is dropped. With a token, all but `/health` asks for it.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn start(listen: SocketAddr, shown: Shown) -> anyhow::Result<Self> {
+    pub async fn start(listen: SocketAddr, shown: Shown, token: Option<String>) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for the api"))?;
         let address = listener.local_addr().context("ask for the api's address")?;
-        let routes = Router::new()
-            .route("/health", get(health))
+        let mut guarded = Router::new()
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
             .route("/api/v1/status", get(status))
             .with_state(shown);
+        if let Some(token) = token {
+            guarded = guarded.layer(from_fn_with_state(Arc::<str>::from(token), ask_for_token));
+        }
+        let routes = guarded.route("/health", get(health));
         let server = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { address, server })
     }
@@ -99,6 +115,18 @@ impl Drop for Api {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Lets those on who bear the token.
+async fn ask_for_token(State(token): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    // The comparison must not tell by its time how much of a guess is right.
+    if given.len() == token.len() && openssl::memcmp::eq(given.as_bytes(), token.as_bytes()) {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::UNAUTHORIZED, challenge, "this needs `Authorization: Bearer TOKEN`\n").into_response()
 }
 
 /// The process is alive: it answers. A connector that waits or is halted does not make it ill; a
@@ -140,10 +168,15 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 }
 
 async fn status(State(shown): State<Shown>) -> Json<StatusAnswer> {
+    let machine = match shown.machine.get() {
+        Some(machine) => Some(machine.look().await),
+        None => None,
+    };
     Json(StatusAnswer {
         version: env!("CARGO_PKG_VERSION"),
         buffered_bytes: shown.budget.used(),
         buffered_bytes_max: shown.budget.bytes_max(),
         connectors: shown.connectors(),
+        machine,
     })
 }

@@ -1,9 +1,12 @@
 //! The command line as types: what may be said, with its help. What it does is wired elsewhere.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use tidegate_clickhouse::Url;
+use tidegate_config::ByteSize;
 
 /// Events from Kafka into ClickHouse, each one exactly once; what cannot be a row is a dead letter.
 #[derive(Debug, Parser)]
@@ -22,6 +25,7 @@ const AFTER_HELP: &str = "\
 Examples:
   tidegate demo                                 see the whole path at work on real events
   tidegate up --data-dir data                   a Kafka and a ClickHouse on this machine
+  tidegate status --data-dir data               what runs there, and what it holds and costs
   tidegate config check --config sink.yaml      everything that is wrong with a file, at once
   tidegate sink --config sink.yaml              your Kafka, your ClickHouse
   tidegate dlq list --config sink.yaml          what was refused, and why
@@ -92,6 +96,8 @@ pub enum Command {
     Demo(Demo),
     /// Run Kafka, ClickHouse and Tidegate on this machine until told to stop
     Up(Up),
+    /// Show what runs, where, and what it holds and costs
+    Status(StatusFlags),
     /// Bring the topics of a configuration file into its tables until told to stop
     Sink(Sink),
     /// Look at dead letters, and put them back after a fix
@@ -128,26 +134,114 @@ pub struct Demo {
 Examples:
   tidegate up --data-dir data
   tidegate up --data-dir data --config up.yaml
-  tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --api-port 0 --output json")]
+  tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --api-port 0 --output json
+  tidegate up --data-dir data --clickhouse https://me:secret@clickhouse-1:8443
+  tidegate up --data-dir data --listen 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+
+Ctrl-C or SIGTERM stops it within 30 s, cleanly; a second one at once.")]
 pub struct Up {
     /// Where the engines keep their files; created if it is missing
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Kafka's port on 127.0.0.1; 0 takes a free one
+    /// Kafka's port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 19092)]
     pub kafka_port: u16,
-    /// ClickHouse's HTTP port on 127.0.0.1; 0 takes a free one
+    /// ClickHouse's HTTP port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8123)]
     pub clickhouse_port: u16,
-    /// ClickHouse's native TCP port on 127.0.0.1; 0 takes a free one
+    /// ClickHouse's native TCP port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 9000)]
     pub clickhouse_native_port: u16,
-    /// The port of metrics, health and status on 127.0.0.1; 0 takes a free one
+    /// The port of metrics, health and status; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub api_port: u16,
     /// Connectors to run between the two
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Use a Kafka that runs already, by its addresses, instead of the embedded one
+    #[arg(long, value_name = "HOST:PORT,..", value_delimiter = ',')]
+    pub kafka: Option<Vec<String>>,
+    /// Use a ClickHouse that runs already (a URL), or run this `clickhouse` binary or libchdb.so (a path)
+    #[arg(
+        long,
+        value_name = "URL|PATH",
+        value_parser = clickhouse_flag,
+        env = "TIDEGATE_CLICKHOUSE",
+        hide_env_values = true
+    )]
+    pub clickhouse: Option<ClickHouseFlag>,
+    /// What the embedded ClickHouse may allocate; a query beyond it fails, and the server goes on
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = clickhouse_memory)]
+    pub clickhouse_memory: ByteSize,
+    /// The address to listen on; one that other machines can reach needs a certificate
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
+    /// The certificate chain for TLS, PEM, the server's own first
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let other machines in without TLS: the network can read everything, passwords too
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub insecure: bool,
+}
+
+/// What `--clickhouse` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClickHouseFlag {
+    /// A server that runs.
+    Running(Url),
+    /// A program or a library to run.
+    Program(PathBuf),
+}
+
+fn clickhouse_flag(text: &str) -> Result<ClickHouseFlag, String> {
+    if !text.contains("://") {
+        return Ok(ClickHouseFlag::Program(text.into()));
+    }
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(ClickHouseFlag::Running(url))
+        }
+        _ => Err("expected http://USER:PASSWORD@HOST:8123, https://.., or the path of a file".to_owned()),
+    }
+}
+
+/// ClickHouse itself needs some 200 MiB for the little that every server does.
+const CLICKHOUSE_MEMORY_MIN: u64 = 512 << 20;
+
+fn clickhouse_memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if size.0 < CLICKHOUSE_MEMORY_MIN { Err("expected at least 512MiB".to_owned()) } else { Ok(size) }
+}
+
+/// Flags that do not go together, in a way that `clap` cannot tell.
+#[derive(Debug)]
+pub struct WrongUse(pub String);
+
+impl std::fmt::Display for WrongUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUse {}
+
+/// Flags of `tidegate status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate status --data-dir data
+  tidegate status --api 127.0.0.1:8080          a `tidegate sink`, or any other
+  tidegate status --data-dir data --output json")]
+pub struct StatusFlags {
+    /// The data folder of a `tidegate up` on this machine
+    #[arg(long, value_name = "DIR", required_unless_present = "api")]
+    pub data_dir: Option<PathBuf>,
+    /// The address of Tidegate's own interface, without TLS
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "data_dir")]
+    pub api: Option<String>,
 }
 
 /// Flags of `tidegate sink`.

@@ -1,23 +1,21 @@
 //! What each subcommand does, from flags to exit code.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context;
 use clap::CommandFactory;
 use serde::Serialize;
-use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url, quote_name};
 use tidegate_config::{self as config, Diagnostic, LoadError};
 use tidegate_pipeline::{Ended, Halted};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{Api, Shown};
-use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech, Up};
+use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech};
 use crate::render::{self, Look};
-use crate::report::{DeadLetterExample, Endpoints, HaltReport};
+use crate::report::{DeadLetterExample, HaltReport};
 use crate::sink::{Sink, World, halt_reasons};
-use crate::stack::{Stack, StackOptions};
-use crate::{demo, dlq};
+use crate::{demo, dlq, status, up};
 
 /// Runs a command line to its end.
 ///
@@ -31,7 +29,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
             print(speech, &report, render::demo)?;
             Ok(if report.accounted { Exit::Done } else { Exit::Failed })
         }
-        Command::Up(flags) => up(&flags, speech).await,
+        Command::Up(flags) => up::run(&flags, speech).await,
+        Command::Status(flags) => status::run(&flags, speech).await,
         Command::Sink(flags) => sink(&flags.config, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Config(Config::Check(flags)) => match flags.command {
@@ -90,79 +89,6 @@ fn refused(error: LoadError, file: &Path, speech: &Speech) -> anyhow::Result<Exi
     Ok(Exit::Usage)
 }
 
-async fn up(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
-    let file = flags.config.as_deref().map(config::load_up).transpose()?;
-    let stack = Stack::start(StackOptions {
-        data_dir: flags.data_dir.clone(),
-        kafka_port: flags.kafka_port,
-        clickhouse_port: flags.clickhouse_port,
-        clickhouse_native_port: Some(flags.clickhouse_native_port),
-    })
-    .await?;
-    let memory_max = file.as_ref().map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
-    let shown = Shown::new(memory_max);
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, flags.api_port));
-    let api = Api::start(listen, shown.clone()).await?;
-    let sink = match &file {
-        Some(file) => {
-            let world = embedded_world(&stack, file.database.as_str()).await?;
-            for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
-                create_database(&world.clickhouse, database.as_str()).await?;
-            }
-            Some(Sink::start(&world, &file.connectors, &shown)?)
-        }
-        None => None,
-    };
-    print(speech, &endpoints(&stack, &api, &flags.data_dir), render::up)?;
-    let exit = serve(sink, speech, flags.config.as_deref(), Lingering::Serve).await?;
-    drop(api);
-    stack.stop().await?;
-    Ok(exit)
-}
-
-/// Buffer memory where no file says otherwise, in bytes.
-pub const DEFAULT_MEMORY_MAX: usize = 512 << 20;
-
-/// The embedded engines as connectors see them, with the database created.
-///
-/// # Errors
-/// When ClickHouse does not take the database's name.
-pub async fn embedded_world(stack: &Stack, database: &str) -> anyhow::Result<World> {
-    let url = Url::parse(&stack.clickhouse_url()).context("read the engine's address")?;
-    let credentials = stack.engine().credentials();
-    let mut options = ClientOptions::new(url, credentials.user.clone(), Secret::new(credentials.password()));
-    // On one machine compression costs more than it saves.
-    options.compression = Compression::None;
-    let clickhouse = Client::new(options).context("set up the clickhouse client")?;
-    create_database(&clickhouse, database).await?;
-    Ok(World { kafka: stack.kafka(), clickhouse, database: database.to_owned() })
-}
-
-async fn create_database(clickhouse: &Client, database: &str) -> anyhow::Result<()> {
-    let created =
-        clickhouse.execute(&format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database))).await;
-    created.with_context(|| format!("create database `{database}`"))
-}
-
-/// Where everything listens.
-#[must_use]
-pub fn endpoints(stack: &Stack, api: &Api, data_dir: &Path) -> Endpoints {
-    let credentials = stack.engine().credentials();
-    // Whoever reads this line may use the engine: the address has the password in it, as URLs can.
-    let clickhouse = stack.clickhouse_url().replacen(
-        "http://",
-        &format!("http://{}:{}@", credentials.user, credentials.password()),
-        1,
-    );
-    Endpoints {
-        kafka: stack.kafka_address(),
-        clickhouse,
-        clickhouse_native: stack.clickhouse_native().unwrap_or_default(),
-        api: format!("http://{}", api.address()),
-        data_dir: data_dir.display().to_string(),
-    }
-}
-
 async fn sink(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
     let loaded = config::load_sink(file)?;
     let shown = Shown::new(loaded.memory_max.as_usize());
@@ -172,11 +98,18 @@ async fn sink(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
         database: loaded.clickhouse.database.to_string(),
     };
     world.kafka.check().context("set up the kafka client")?;
-    let api = Api::start(loaded.api.listen, shown.clone()).await?;
-    let sink = Sink::start(&world, &loaded.connectors, &shown)?;
+    let mut signals = StopSignals::listen()?;
+    let api = Api::start(loaded.api.listen, shown.clone(), None).await?;
+    let mut sink = Some(Sink::start(&world, &loaded.connectors, &shown)?);
     let serving = Serving { api: format!("http://{}", api.address()) };
     print(speech, &serving, |_, _| String::new())?;
-    serve(Some(sink), speech, Some(file), Lingering::End).await
+    let exit = serve(&mut sink, speech, Some(file), (Lingering::End, &mut signals)).await?;
+    let Some(sink) = sink else { return Ok(exit) };
+    tokio::select! {
+        biased;
+        () = signals.next() => anyhow::bail!("told twice to stop: what was under way has been left"),
+        () = sink.stop() => Ok(exit),
+    }
 }
 
 /// The line of `tidegate sink --output json`, once its own interface listens.
@@ -187,29 +120,32 @@ struct Serving {
 
 /// Whether the process goes on when no connector is left.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Lingering {
+pub enum Lingering {
+    /// It serves what else it has.
     Serve,
+    /// It ends.
     End,
 }
 
-/// Runs until a signal, or until the last connector has ended by itself.
-async fn serve(
-    sink: Option<Sink>,
+/// Runs until a signal, or until the last connector has ended by itself. Stops nothing.
+///
+/// # Errors
+/// When a connector could not be set up.
+pub async fn serve(
+    sink: &mut Option<Sink>,
     speech: &Speech,
     file: Option<&Path>,
-    lingering: Lingering,
+    (lingering, signals): (Lingering, &mut StopSignals),
 ) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
-    let stopped = stop_signal()?;
-    tokio::pin!(stopped);
-    let Some(mut sink) = sink else {
-        stopped.await;
+    let Some(sink) = sink else {
+        signals.next().await;
         return Ok(exit);
     };
     loop {
         tokio::select! {
             biased;
-            () = &mut stopped => break,
+            () = signals.next() => return Ok(exit),
             ended = sink.ended() => match ended {
                 Some((name, ended)) => {
                     if let Ended::Halted(halted) = ended.with_context(|| format!("run connector `{name}`"))? {
@@ -218,13 +154,15 @@ async fn serve(
                         eprint!("{}", render::halt(&halt_report(&name, &halted, file), look));
                     }
                 }
-                None if lingering == Lingering::Serve => stopped.as_mut().await,
-                None => return Ok(exit),
+                None => {
+                    if lingering == Lingering::Serve {
+                        signals.next().await;
+                    }
+                    return Ok(exit);
+                }
             },
         }
     }
-    sink.stop().await;
-    Ok(exit)
 }
 
 fn halt_report(connector: &str, halted: &Halted, file: Option<&Path>) -> HaltReport {
@@ -248,15 +186,28 @@ fn halt_report(connector: &str, halted: &Halted, file: Option<&Path>) -> HaltRep
     }
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    Ok(async move {
+/// Ctrl-C and SIGTERM, from when this is made: until then they end the process.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals over.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> anyhow::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// The next of either.
+    pub async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }

@@ -19,11 +19,11 @@ use tidegate_schema::{FormatMode, SchemaDocument};
 use self::payloads::{EVENT_HEADER, Input, PARTITIONS, publication, with_bad_time};
 use crate::api::{Api, Shown};
 use crate::cli::Demo;
-use crate::commands::{DEFAULT_MEMORY_MAX, embedded_world, endpoints};
 use crate::render::{Progress, Step};
 use crate::report::{DemoReport, NextStep};
 use crate::sink::{LOOK_EVERY, Sink, World};
 use crate::stack::{Stack, StackOptions};
+use crate::up::{DEFAULT_MEMORY_MAX, endpoints, world};
 
 /// The connector, as a user would write it.
 const CONNECTOR: &str = include_str!("demo/connector.yaml");
@@ -41,16 +41,10 @@ pub async fn run(flags: &Demo) -> anyhow::Result<DemoReport> {
     let input = Input::find()?;
     let mut progress = Progress::on_stderr();
     progress.show(Step::new("starting Kafka and ClickHouse"), Instant::now());
-    let stack = Stack::start(StackOptions {
-        data_dir: folder.path.clone(),
-        kafka_port: 0,
-        clickhouse_port: 0,
-        clickhouse_native_port: Some(0),
-    })
-    .await?;
+    let stack = Stack::start(StackOptions::on_free_ports(&folder.path)).await?;
     let shown = Shown::new(DEFAULT_MEMORY_MAX);
-    let api = Api::start(([127, 0, 0, 1], 0).into(), shown.clone()).await?;
-    let world = embedded_world(&stack, DATABASE).await?;
+    let api = Api::start(([127, 0, 0, 1], 0).into(), shown.clone(), None).await?;
+    let world = world(&stack, DATABASE).await?;
     let connector = connector(&input)?;
     let published = publish(&world, &input, flags.records.unwrap_or(0), &mut progress).await?;
     let began = Instant::now();
@@ -68,7 +62,7 @@ pub async fn run(flags: &Demo) -> anyhow::Result<DemoReport> {
         dead_letters: account.dead_letters,
         lag: account.lag,
         examples: account.examples,
-        endpoints: endpoints(&stack, &api, &folder.path),
+        endpoints: endpoints(&stack, &format!("http://{}", api.address()), &folder.path),
         dead_letter_topic: connector.dead_letter_topic(),
         seconds,
         next: next_steps(flags),

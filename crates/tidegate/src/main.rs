@@ -14,6 +14,8 @@ mod render;
 mod report;
 mod sink;
 mod stack;
+mod status;
+mod up;
 mod wire;
 
 use std::io::IsTerminal;
@@ -23,7 +25,7 @@ use clap::Parser;
 use tidegate_config::LoadError;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Exit, LogFormat, Speech};
+use crate::cli::{Cli, Exit, LogFormat, Speech, WrongUse};
 
 fn main() -> ExitCode {
     // The embedded ClickHouse is this program too, in a process of its own. It comes before all
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(error) => failed(&error),
     };
+    // What was left behind on purpose must not hold the process back.
+    runtime.shutdown_background();
     exit.into()
 }
 
@@ -51,6 +55,10 @@ fn failed(error: &anyhow::Error) -> Exit {
             Exit::Usage
         }
         Some(LoadError::Unreadable { .. }) => {
+            eprintln!("error: {error:#}");
+            Exit::Usage
+        }
+        None if error.is::<WrongUse>() => {
             eprintln!("error: {error:#}");
             Exit::Usage
         }

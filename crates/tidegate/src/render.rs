@@ -3,13 +3,15 @@
 
 mod demo;
 mod dlq;
+mod machine;
 mod progress;
 mod text;
 
 use std::io::IsTerminal;
 
-pub use demo::{demo, up};
+pub use demo::demo;
 pub use dlq::{dlq_list, dlq_replay, dlq_show, halt};
+pub use machine::{status, up};
 pub use progress::{Progress, Step};
 
 use crate::cli::ColorChoice;

@@ -49,19 +49,45 @@ pub struct DeadLetterExample {
     pub expected: String,
 }
 
-/// Where the single-machine stack listens: the line of `tidegate up --output json`.
+/// Where the single-machine stack listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoints {
     /// Kafka's bootstrap address.
     pub kafka: String,
     /// ClickHouse's HTTP address.
     pub clickhouse: String,
-    /// ClickHouse's native TCP address.
+    /// The same for the user that only reads; empty if there is none.
+    pub clickhouse_reader: String,
+    /// ClickHouse's native TCP address; empty if the ClickHouse is not an embedded one.
     pub clickhouse_native: String,
     /// Tidegate's own HTTP address.
     pub api: String,
     /// Where the files are.
     pub data_dir: String,
+}
+
+/// What `tidegate up` tells once it is ready. The addresses are an interface: they keep their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UpReport {
+    /// Where everything listens.
+    #[serde(flatten)]
+    pub endpoints: Endpoints,
+    /// Passwords that were made for this start, and are not told again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<Login>,
+}
+
+/// A user, or a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// For what.
+    pub what: String,
+    /// The user's name; empty for a token.
+    pub user: String,
+    /// The password or the token.
+    pub password: String,
+    /// Where it is kept.
+    pub file: String,
 }
 
 /// A command to try.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::Look;
 use super::text::{Ink, bar, count, counted, cut, quoted};
-use crate::report::{DeadLetterExample, DemoReport, Endpoints};
+use crate::report::{DeadLetterExample, DemoReport};
 
 /// How many tables get a bar; the others stand in columns below.
 const BARS_MAX: usize = 10;
@@ -26,24 +26,6 @@ pub fn demo(report: &DemoReport, look: Look) -> String {
         next(report, look),
     ];
     parts.join("\n")
-}
-
-/// Where the stack listens.
-#[must_use]
-pub fn up(endpoints: &Endpoints, look: Look) -> String {
-    let Endpoints { kafka, clickhouse, clickhouse_native, api, data_dir } = endpoints;
-    let lines = [
-        ("Kafka", kafka.as_str()),
-        ("ClickHouse, HTTP", clickhouse),
-        ("ClickHouse, native", clickhouse_native),
-        ("Tidegate", api),
-        ("Files", data_dir),
-    ];
-    let mut text = look.heading("Tidegate is up.", "Ctrl-C stops it.");
-    for (name, place) in lines {
-        let _ = writeln!(text, "  {name:<20}{}", look.ink(Ink::Command, place));
-    }
-    text
 }
 
 fn verdict(report: &DemoReport, look: Look) -> String {
@@ -164,7 +146,7 @@ fn next(report: &DemoReport, look: Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::NextStep;
+    use crate::report::{Endpoints, NextStep};
 
     fn report() -> DemoReport {
         let rows = (0..58).map(|n| (format!("github_event_{n:02}"), 1 + (n * n) % 37)).collect();
@@ -207,6 +189,7 @@ mod tests {
         Endpoints {
             kafka: "127.0.0.1:19092".to_owned(),
             clickhouse: "http://127.0.0.1:8123".to_owned(),
+            clickhouse_reader: String::new(),
             clickhouse_native: "127.0.0.1:9000".to_owned(),
             api: "http://127.0.0.1:8080".to_owned(),
             data_dir: "data".to_owned(),
@@ -255,10 +238,5 @@ mod tests {
             assert!(json.get(field).is_some(), "{field}");
         }
         assert_eq!(json["lag"]["github.webhooks/0"], 0);
-    }
-
-    #[test]
-    fn up_says_where_everything_is() {
-        insta::assert_snapshot!(up(&endpoints(), Look::PLAIN));
     }
 }

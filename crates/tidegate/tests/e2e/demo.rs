@@ -11,8 +11,7 @@ async fn the_incident_does_no_harm_and_every_record_is_accounted_for() {
         return;
     }
     let folder = TempDir::new().unwrap();
-    let report =
-        tidegate(["demo", "--output", "json", "--data-dir", text(folder.path())]).await.json();
+    let report = tidegate(["demo", "--output", "json", "--data-dir", text(folder.path())]).await.json();
     let sum = |field: &str| {
         let counts = report[field].as_object().unwrap();
         counts.values().map(|count| count.as_u64().unwrap()).sum::<u64>()

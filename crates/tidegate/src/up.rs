@@ -1,0 +1,248 @@
+//! `tidegate up`: the life of the single machine's stack, from its flags to its end.
+
+pub mod access;
+pub mod folder;
+pub mod front;
+pub mod machine;
+mod ports;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tidegate_clickhouse::{Client, quote_name};
+use tidegate_config::{self as config, UpFile};
+
+use self::access::{Access, KAFKA_USER, Passwords};
+use self::folder::{Contact, DataFolder};
+use self::front::Front;
+use self::machine::Machine;
+use self::ports::Wanted;
+use crate::api::{Api, Shown};
+use crate::cli::{ClickHouseFlag, Exit, Speech, Up};
+use crate::commands::{Lingering, StopSignals, print, serve};
+use crate::render;
+use crate::report::{Endpoints, Login, UpReport};
+use crate::sink::{Sink, World};
+use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, Stack, StackOptions};
+
+/// How long an orderly stop may take before what is left is left to die: connectors finish their batches
+/// (5 s), ClickHouse its queries (10 s), the broker its answers (5 s).
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Buffer memory where no file says otherwise, in bytes.
+pub const DEFAULT_MEMORY_MAX: usize = 512 << 20;
+
+/// Runs the stack until it is told to stop.
+///
+/// # Errors
+/// What a person is to be told.
+pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
+    let file = flags.config.as_deref().map(config::load_up).transpose()?;
+    let access = Access::of(flags)?;
+    let mut signals = StopSignals::listen()?;
+    let folder = DataFolder::take(&flags.data_dir)?;
+    ports::check(&wanted(flags, &access))?;
+    let (passwords, new_passwords) = match &access {
+        Access::Machine => (None, false),
+        Access::Network(_) => {
+            let (passwords, new) = Passwords::load_or_make(folder.path())?;
+            (Some(passwords), new)
+        }
+    };
+    let entry = Entry { access, passwords };
+    let mut running = tokio::select! {
+        biased;
+        // Dropping a start that is under way ends what it has started.
+        () = signals.next() => return Ok(Exit::Done),
+        started = Running::start(flags, file.as_ref(), &folder, &entry) => started?,
+    };
+    let logins = logins(&running.stack, &folder, entry.passwords.as_ref().filter(|_| new_passwords));
+    let endpoints = endpoints(&running.stack, &running.api_url(), &flags.data_dir);
+    print(speech, &UpReport { endpoints, logins }, render::up)?;
+    let lingering = (Lingering::Serve, &mut signals);
+    let exit = serve(&mut running.sink, speech, flags.config.as_deref(), lingering).await?;
+    tokio::select! {
+        biased;
+        () = signals.next() => anyhow::bail!("told twice to stop: what was under way has been left"),
+        stopped = tokio::time::timeout(STOP_MAX, running.stop()) => {
+            stopped.with_context(|| format!("stop within {STOP_MAX:?}: what was left has been killed"))??;
+        }
+    }
+    Ok(exit)
+}
+
+/// What listens where, of what users see.
+fn wanted(flags: &Up, access: &Access) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    if flags.kafka.is_none() {
+        wanted.push(("Kafka", "--kafka-port", flags.kafka_port));
+    }
+    match &flags.clickhouse {
+        Some(ClickHouseFlag::Running(_)) => {}
+        Some(ClickHouseFlag::Program(_)) | None => wanted.extend([
+            ("ClickHouse over HTTP", "--clickhouse-port", flags.clickhouse_port),
+            ("ClickHouse's native protocol", "--clickhouse-native-port", flags.clickhouse_native_port),
+        ]),
+    }
+    wanted.push(("Tidegate", "--api-port", flags.api_port));
+    let at = |(what, flag, port)| Wanted { what, flag, address: access.at(port) };
+    wanted.into_iter().map(at).collect()
+}
+
+/// Who gets in, and with what.
+struct Entry {
+    access: Access,
+    passwords: Option<Passwords>,
+}
+
+/// Everything that runs.
+struct Running {
+    stack: Stack,
+    api: Api,
+    api_front: Option<Front>,
+    scheme: &'static str,
+    sink: Option<Sink>,
+}
+
+impl Running {
+    async fn start(
+        flags: &Up,
+        file: Option<&UpFile>,
+        folder: &DataFolder,
+        entry: &Entry,
+    ) -> anyhow::Result<Self> {
+        let Entry { access, passwords } = entry;
+        let stack = Stack::start(stack_options(flags, folder.path(), entry)).await?;
+        let memory_max = file.map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
+        let shown = Shown::new(memory_max);
+        shown.show_machine(Arc::new(Machine::new(&stack, folder.path())?));
+        let (api, api_front) = match (access, passwords) {
+            (Access::Network(network), Some(passwords)) => {
+                let behind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let api = Api::start(behind, shown.clone(), Some(passwords.api_token.clone())).await?;
+                let front =
+                    Front::start(access.at(flags.api_port), api.address(), network.tls.clone()).await?;
+                (api, Some(front))
+            }
+            (Access::Network(_) | Access::Machine, _) => {
+                (Api::start(access.at(flags.api_port), shown.clone(), None).await?, None)
+            }
+        };
+        let sink = match file {
+            Some(file) => {
+                let world = world(&stack, file.database.as_str()).await?;
+                for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
+                    create_database(&world.clickhouse, database.as_str()).await?;
+                }
+                Some(Sink::start(&world, &file.connectors, &shown)?)
+            }
+            None => None,
+        };
+        folder.remember(&Contact { pid: std::process::id(), api: api.address().to_string() })?;
+        Ok(Self { stack, api, api_front, scheme: access.scheme(), sink })
+    }
+
+    fn api_url(&self) -> String {
+        let address = self.api_front.as_ref().map_or_else(|| self.api.address(), Front::address);
+        format!("{}://{address}", self.scheme)
+    }
+
+    /// Connectors first, so that what they have read lands; then the interfaces, then the engines.
+    async fn stop(self) -> anyhow::Result<()> {
+        if let Some(sink) = self.sink {
+            sink.stop().await;
+        }
+        drop((self.api, self.api_front));
+        self.stack.stop().await
+    }
+}
+
+fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
+    let kafka = match &flags.kafka {
+        Some(brokers) => KafkaChoice::Running(brokers.clone()),
+        None => KafkaChoice::Embedded(flags.kafka_port),
+    };
+    let embedded = |program| {
+        ClickHouseChoice::Embedded(EmbeddedClickHouse {
+            http_port: flags.clickhouse_port,
+            native_port: flags.clickhouse_native_port,
+            memory_max_bytes: flags.clickhouse_memory.0,
+            program,
+        })
+    };
+    let clickhouse = match &flags.clickhouse {
+        Some(ClickHouseFlag::Running(url)) => ClickHouseChoice::Running(url.clone()),
+        Some(ClickHouseFlag::Program(path)) => embedded(Some(path.clone())),
+        None => embedded(None),
+    };
+    StackOptions {
+        data_dir: folder.to_owned(),
+        access: entry.access.clone(),
+        kafka_password: entry.passwords.as_ref().map(|passwords| passwords.kafka.clone()),
+        kafka,
+        clickhouse,
+    }
+}
+
+/// The engines as connectors see them, with the database created.
+///
+/// # Errors
+/// When ClickHouse does not take the database's name.
+pub async fn world(stack: &Stack, database: &str) -> anyhow::Result<World> {
+    let clickhouse = Client::new(stack.clickhouse()?).context("set up the clickhouse client")?;
+    create_database(&clickhouse, database).await?;
+    Ok(World { kafka: stack.kafka(), clickhouse, database: database.to_owned() })
+}
+
+async fn create_database(clickhouse: &Client, database: &str) -> anyhow::Result<()> {
+    let created =
+        clickhouse.execute(&format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database))).await;
+    created.with_context(|| format!("create database `{database}`"))
+}
+
+/// Where everything listens. Whoever reads this may use ClickHouse: its addresses have the passwords in
+/// them, as URLs can. Those of a ClickHouse that is not ours have none.
+#[must_use]
+pub fn endpoints(stack: &Stack, api: &str, data_dir: &Path) -> Endpoints {
+    let url = stack.clickhouse_url();
+    let with = |user: &str, password: &str| url.replacen("://", &format!("://{user}:{password}@"), 1);
+    let owner = stack.engine().map(|engine| engine.credentials());
+    let reader = stack.engine().and_then(|engine| engine.bi_credentials());
+    Endpoints {
+        kafka: stack.kafka_address(),
+        clickhouse: owner.map_or_else(|| url.clone(), |owner| with(&owner.user, owner.password())),
+        clickhouse_reader: reader.map_or_else(String::new, |user| with(&user.user, user.password())),
+        clickhouse_native: stack.clickhouse_native().map_or_else(String::new, |native| native.to_string()),
+        api: api.to_owned(),
+        data_dir: data_dir.display().to_string(),
+    }
+}
+
+/// Passwords that nobody has seen yet.
+fn logins(stack: &Stack, folder: &DataFolder, new: Option<&Passwords>) -> Vec<Login> {
+    let login = |what: &str, user: &str, password: &str, file: &str| Login {
+        what: what.to_owned(),
+        user: user.to_owned(),
+        password: password.to_owned(),
+        file: folder.path().join(file).display().to_string(),
+    };
+    let mut logins = Vec::new();
+    if let (Some(engine), true) = (stack.engine(), folder.fresh_clickhouse()) {
+        let file = "clickhouse/credentials.json";
+        let owner = engine.credentials();
+        logins.push(login("ClickHouse, everything", &owner.user, owner.password(), file));
+        if let Some(reader) = engine.bi_credentials() {
+            logins.push(login("ClickHouse, reading", &reader.user, reader.password(), file));
+        }
+    }
+    if let Some(new) = new {
+        if stack.has_broker() {
+            logins.push(login("Kafka, SASL", KAFKA_USER, &new.kafka, Passwords::FILE));
+        }
+        logins.push(login("Tidegate, bearer token", "", &new.api_token, Passwords::FILE));
+    }
+    logins
+}
