@@ -10,8 +10,10 @@
 mod dead_letters;
 mod demo;
 mod faults;
+mod life;
 mod path;
 mod process;
+mod refusals;
 mod stack;
 mod values;
 mod world;

@@ -59,15 +59,21 @@ pub async fn tidegate<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
 
 impl Process {
     pub fn start<'a>(args: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::start_as(args, |_| {})
+    }
+
+    /// The same, as a user or with an environment of its own.
+    pub fn start_as<'a>(args: impl IntoIterator<Item = &'a str>, as_whom: impl FnOnce(&mut Command)) -> Self {
         let args: Vec<&str> = args.into_iter().collect();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command
             .args(&args)
             .env("TIDEGATE_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        as_whom(&mut command);
+        let mut child = command.spawn().unwrap();
         let (give, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| give.send(line)));
@@ -128,8 +134,17 @@ impl Process {
 
     /// SIGTERM, as a service manager sends it.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// SIGKILL: nothing is finished, nothing is said.

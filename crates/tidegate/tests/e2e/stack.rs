@@ -15,7 +15,7 @@ use crate::world::{client, engine_is_there};
 const PORTS: [&str; 4] = ["--kafka-port", "--clickhouse-port", "--clickhouse-native-port", "--api-port"];
 
 /// The command line of `up` on free ports, but for one of them.
-fn command<'a>(folder: &'a Path, busy: Option<(&'a str, &'a str)>) -> Vec<&'a str> {
+pub fn command<'a>(folder: &'a Path, busy: Option<(&'a str, &'a str)>) -> Vec<&'a str> {
     let mut args = vec!["up", "--data-dir", text(folder), "--output", "json"];
     for flag in PORTS {
         args.extend([flag, busy.filter(|(name, _)| *name == flag).map_or("0", |(_, port)| port)]);
@@ -23,18 +23,18 @@ fn command<'a>(folder: &'a Path, busy: Option<(&'a str, &'a str)>) -> Vec<&'a st
     args
 }
 
-async fn up(folder: &Path) -> (Process, Value) {
+pub async fn up(folder: &Path) -> (Process, Value) {
     let mut up = Process::start(command(folder, None));
     let line = up.json_line().await;
     (up, line)
 }
 
-fn of<'a>(line: &'a Value, field: &str) -> &'a str {
+pub fn of<'a>(line: &'a Value, field: &str) -> &'a str {
     line[field].as_str().unwrap_or_else(|| panic!("no `{field}` in {line}"))
 }
 
 /// The processes that a process has started.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -104,5 +104,9 @@ async fn a_busy_port_is_named_and_ends_the_start() {
         let error = ran.stderr.lines().find(|line| line.starts_with("error:")).unwrap_or_default();
         assert!(error.contains(&port), "{flag}: names the port: {}", ran.stderr);
         assert!(error.contains("in use"), "{flag}: says what is wrong: {}", ran.stderr);
+        let me = format!("process {}", std::process::id());
+        assert!(error.contains(&me), "{flag}: says who has it: {}", ran.stderr);
+        let hint = ran.stderr.lines().find(|line| line.starts_with("hint:")).unwrap_or_default();
+        assert!(hint.contains(flag), "{flag}: says what to do: {}", ran.stderr);
     }
 }
