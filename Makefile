@@ -40,9 +40,11 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 	@source scripts/environment && scripts/cargo-tool cargo-machete 0.9.2 && $(CARGO) machete
 
 .PHONY: bench
-bench: setup ## measure decoding and encoding, then the whole path beside its limits
+bench: setup ## measure decoding and encoding, the whole path beside its limits, the single machine
 	@source scripts/environment && $(CARGO) bench --locked --package tidegate-bench --bench decode
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
+	@source scripts/environment && $(CARGO) build --release --locked --package tidegate
+	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench --bin single-machine
 
 .PHONY: clean
 clean: ## remove what was built; the fetched engine stays
