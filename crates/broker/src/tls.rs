@@ -14,6 +14,7 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
 use openssl::x509::X509;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
@@ -122,6 +123,18 @@ impl Tls {
             write_secret(&path, content).map_err(|source| TlsError::File { path, source })?;
         }
         Self::from_pem(&made.certificate, &made.key)
+    }
+
+    /// Shakes hands with a client, for another server that presents the same certificate. Takes as long as
+    /// the client does: the caller bounds it.
+    ///
+    /// # Errors
+    /// When the client speaks no TLS, or none that is agreed on.
+    pub async fn encrypt(
+        &self,
+        socket: TcpStream,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.accept(socket).await.map_err(io::Error::other)
     }
 
     /// Shakes hands.

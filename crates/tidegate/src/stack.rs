@@ -239,7 +239,7 @@ async fn start_broker(
         Access::Machine => BrokerOptions::new(folder, Listener::loopback(port)),
         Access::Network(Network { tls, .. }) => {
             let listener = match tls {
-                Some(tls) => Listener::guarded(access.at(port), tls.broker.clone()),
+                Some(tls) => Listener::guarded(access.at(port), tls.clone()),
                 None => Listener::insecure(access.at(port)).with_sasl(),
             };
             let mut options = BrokerOptions::new(folder, listener);
@@ -268,7 +268,9 @@ async fn start_kafka(
     folder: &Path,
 ) -> anyhow::Result<Kafka> {
     match choice {
-        KafkaChoice::Embedded(port) => Ok(Kafka::Embedded(Box::new(start_broker(port, guard, folder).await?))),
+        KafkaChoice::Embedded(port) => {
+            Ok(Kafka::Embedded(Box::new(start_broker(port, guard, folder).await?)))
+        }
         KafkaChoice::Running(brokers) => {
             let admin = KafkaAdmin::connect(&KafkaOptions::new(brokers.clone()))
                 .context("set up the kafka client")?;
@@ -337,9 +339,8 @@ async fn start_engine(
     let engine = Engine::start(options).await.context("start the embedded clickhouse")?;
     let fronts = match (access, engine.tcp()) {
         (Access::Network(Network { tls, .. }), Some(native)) => {
-            let tls = tls.as_ref().map(|tls| tls.front.clone());
             let http = Front::start(access.at(wanted.http_port), engine.http(), tls.clone());
-            let native = Front::start(access.at(wanted.native_port), native, tls);
+            let native = Front::start(access.at(wanted.native_port), native, tls.clone());
             Some((http.await?, native.await?))
         }
         (Access::Network(_) | Access::Machine, _) => None,

@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use openssl::ssl::SslAcceptor;
 use serde::{Deserialize, Serialize};
+use tidegate_broker::Tls;
 
 use super::folder::write_private;
-use super::front::acceptor;
 use crate::cli::{Up, WrongUse};
 
 /// From where the stack can be reached.
@@ -29,7 +28,7 @@ pub struct Network {
     /// The address to listen on.
     pub address: IpAddr,
     /// The certificate; without one, passwords and data cross the network for all to read.
-    pub tls: Option<SslAcceptor>,
+    pub tls: Option<Tls>,
 }
 
 impl Access {
@@ -50,7 +49,9 @@ impl Access {
             return Ok(Self::Machine);
         }
         let tls = match (&flags.tls_cert, &flags.tls_key) {
-            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
+            (Some(certificate), Some(key)) => {
+                Some(Tls::from_files(certificate, key).context("use --tls-cert and --tls-key")?)
+            }
             _ if flags.insecure => None,
             _ => bail!(WrongUse(format!(
                 "--listen {} can be reached by other machines, so it needs a certificate\n\
@@ -146,7 +147,8 @@ impl Passwords {
 /// 48 hex digits, 192 bits.
 fn random() -> anyhow::Result<String> {
     let mut bytes = [0; 24];
-    openssl::rand::rand_bytes(&mut bytes).context("make random bytes")?;
+    let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.context("read random bytes from /dev/urandom")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -185,7 +187,7 @@ mod tests {
         refused("--insecure", "--listen");
         refused("--listen 0.0.0.0 --tls-cert c --tls-key k --insecure", "cannot be used with");
         refused("--listen 0.0.0.0 --tls-cert c", "--tls-key");
-        refused("--listen 0.0.0.0 --tls-cert /nowhere --tls-key /nowhere", "certificate chain `/nowhere`");
+        refused("--listen 0.0.0.0 --tls-cert /nowhere --tls-key /nowhere", "--tls-cert and --tls-key");
     }
 
     #[test]

@@ -2,18 +2,15 @@
 //! listener on 127.0.0.1. The embedded ClickHouse has no encrypted listeners of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
+use tidegate_broker::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_openssl::SslStream;
 
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
@@ -21,22 +18,6 @@ const CONNECTIONS_MAX: usize = 256;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// After the system had no resources for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A certificate chain and its key, checked.
-///
-/// # Errors
-/// When a file cannot be read, is not PEM, or the two do not belong together.
-pub fn acceptor(certificate: &Path, key: &Path) -> anyhow::Result<SslAcceptor> {
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).context("set up TLS")?;
-    builder.set_certificate_chain_file(certificate).with_context(|| {
-        format!("read the certificate chain `{}`, which is to be PEM", certificate.display())
-    })?;
-    builder
-        .set_private_key_file(key, SslFiletype::PEM)
-        .with_context(|| format!("read the private key `{}`, which is to be PEM", key.display()))?;
-    builder.check_private_key().context("the private key is not the certificate's")?;
-    Ok(builder.build())
-}
 
 /// A listener that passes its connections on. Closed when it is dropped.
 #[derive(Debug)]
@@ -50,10 +31,10 @@ impl Front {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn start(listen: SocketAddr, to: SocketAddr, tls: Option<SslAcceptor>) -> anyhow::Result<Self> {
+    pub async fn start(listen: SocketAddr, to: SocketAddr, tls: Option<Tls>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
         let address = listener.local_addr().context("ask for the address")?;
-        let task = tokio::spawn(accept(listener, to, tls.map(Arc::new)));
+        let task = tokio::spawn(accept(listener, to, tls));
         Ok(Self { address, task })
     }
 
@@ -70,7 +51,7 @@ impl Drop for Front {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, tls: Option<Arc<SslAcceptor>>) {
+async fn accept(listener: TcpListener, to: SocketAddr, tls: Option<Tls>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Aborted with this task: the connections go with their listener.
     let mut connections = tokio::task::JoinSet::new();
@@ -96,15 +77,13 @@ async fn accept(listener: TcpListener, to: SocketAddr, tls: Option<Arc<SslAccept
     }
 }
 
-async fn pass(client: TcpStream, to: SocketAddr, tls: Option<Arc<SslAcceptor>>) -> anyhow::Result<()> {
+async fn pass(client: TcpStream, to: SocketAddr, tls: Option<Tls>) -> anyhow::Result<()> {
     client.set_nodelay(true)?;
     match tls {
         None => relay(client, to).await,
         Some(tls) => {
-            let mut client = SslStream::new(Ssl::new(tls.context())?, client)?;
-            let handshake = Pin::new(&mut client).accept();
-            tokio::time::timeout(HANDSHAKE_MAX, handshake).await.context("the handshake took too long")??;
-            relay(client, to).await
+            let handshake = tokio::time::timeout(HANDSHAKE_MAX, tls.encrypt(client)).await;
+            relay(handshake.context("the handshake took too long")??, to).await
         }
     }
 }

@@ -7,6 +7,7 @@
     reason = "a test has no public interface; `pub` tells a module's surface from its insides"
 )]
 
+mod access;
 mod dead_letters;
 mod demo;
 mod faults;
