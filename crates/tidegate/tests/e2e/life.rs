@@ -10,6 +10,7 @@ use tidegate_engine::EngineLibrary;
 use tidegate_kafka::{KafkaAdmin, KafkaOptions, KafkaProducer, Outgoing, ProducerOptions, TopicSpec};
 
 use crate::process::{PATIENCE, Process, eventually, text, tidegate};
+use crate::refusals::SmallDisk;
 use crate::stack::{children, command, of, up};
 use crate::world::{client, engine_is_there};
 
@@ -255,4 +256,37 @@ async fn engines_that_run_already_take_the_embedded_ones_place() {
         assert!(!ran.stderr.contains("wrong@"), "{}", ran.stderr);
     }
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_costs_time_and_no_record() {
+    if !engine_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path(), "160m") else { return };
+    let config = config(folder.path());
+    let data = folder.path().join("data");
+    let (process, line) = up_with(&data, &config).await;
+    let clickhouse = client(of(&line, "clickhouse"));
+    clickhouse.execute(TABLE).await.unwrap();
+    publish(of(&line, "kafka"), 0..100).await;
+    landed(&clickhouse, 100).await;
+
+    let fill = folder.path().join("fill");
+    let mut file = std::fs::File::create(&fill).unwrap();
+    let block = vec![1; 1 << 12];
+    while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    let refused = clickhouse.execute("INSERT INTO tidegate.events VALUES (1000000, 0, 0)").await;
+    assert!(refused.is_err(), "the disk is full");
+    let kafka = of(&line, "kafka").to_owned();
+    let publishing = tokio::spawn(async move { publish(&kafka, 100..200).await });
+    let free = status(&data).await["machine"]["disk_free_bytes"].as_u64().unwrap();
+    assert!(free < 1 << 20, "{free}");
+    drop(file);
+    std::fs::remove_file(&fill).unwrap();
+    publishing.await.unwrap();
+    landed(&clickhouse, 200).await;
+    process.stop().await;
+    drop(disk);
 }
