@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::log::{AppendPolicy, Cleaning};
-use crate::options::Limits;
+use crate::options::{Fsync, Limits};
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -166,8 +166,22 @@ impl TopicConfig {
         self.text(name).parse().unwrap_or(-1)
     }
 
+    /// A topic may want more flushes than the broker's policy has, never fewer.
+    fn flush(&self, fsync: Fsync) -> Flushing {
+        let interval_ms = self.integer("flush.ms");
+        let n_records_max = self.integer("flush.messages");
+        match fsync {
+            Fsync::Never => Flushing { before_answer: false, n_records_max, interval_ms },
+            Fsync::Every(interval) => {
+                let every_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+                Flushing { before_answer: false, n_records_max, interval_ms: interval_ms.min(every_ms) }
+            }
+            Fsync::EveryAppend => Flushing { before_answer: true, n_records_max, interval_ms },
+        }
+    }
+
     /// What the configuration means for storing batches.
-    pub(crate) fn settings(&self, limits: &Limits) -> TopicSettings {
+    pub(crate) fn settings(&self, fsync: Fsync, limits: &Limits) -> TopicSettings {
         let policy = self.text("cleanup.policy");
         TopicSettings {
             batch_bytes_max: usize::try_from(self.integer("max.message.bytes")).unwrap_or(0),
@@ -183,11 +197,27 @@ impl TopicConfig {
                 retention_bytes: self.integer("retention.bytes"),
                 delete_retention_ms: self.integer("delete.retention.ms"),
                 dirty_ratio: self.text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+                compaction_lag_ms: (
+                    self.integer("min.compaction.lag.ms"),
+                    self.integer("max.compaction.lag.ms"),
+                ),
                 producers_max: limits.partition_producers_max,
                 unpacked_bytes_max: limits.unpacked_bytes_max,
             },
+            flush: self.flush(fsync),
         }
     }
+}
+
+/// When a topic's records are flushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flushing {
+    /// Before a batch is acknowledged.
+    pub(crate) before_answer: bool,
+    /// As soon as this many records are not; before the batch that fills it up is acknowledged.
+    pub(crate) n_records_max: i64,
+    /// As soon as some have not been for this long, in milliseconds.
+    pub(crate) interval_ms: i64,
 }
 
 /// What a topic's configuration means for storing batches.
@@ -196,6 +226,7 @@ pub(crate) struct TopicSettings {
     pub(crate) batch_bytes_max: usize,
     pub(crate) append: AppendPolicy,
     pub(crate) cleaning: Cleaning,
+    pub(crate) flush: Flushing,
 }
 
 #[cfg(test)]
@@ -225,7 +256,7 @@ mod tests {
         config.change("cleanup.policy", Change::Append("compact".into())).unwrap();
         assert_eq!(config.text("cleanup.policy"), "delete,compact");
         config.change("cleanup.policy", Change::Subtract("delete".into())).unwrap();
-        let settings = config.settings(&Limits::default());
+        let settings = config.settings(Fsync::Never, &Limits::default());
         assert!(settings.cleaning.compact && !settings.cleaning.delete);
         config.change("cleanup.policy", Change::Delete).unwrap();
         assert_eq!(config.text("cleanup.policy"), "delete");

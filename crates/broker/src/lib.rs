@@ -15,6 +15,7 @@ mod log;
 mod node;
 mod offsets;
 mod options;
+mod partition;
 mod producer_ids;
 mod scram;
 mod server;

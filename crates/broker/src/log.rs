@@ -2,11 +2,19 @@
 //!
 //! Invariant: every batch below [`Log::end`] is whole, and what [`Log::append`] returned is in the page
 //! cache at least. Nothing here is async; [`Slice::read_into`] is called without the log's lock.
+//!
+//! A segment is `<first offset>.log` with `<first offset>.index` beside it. `snapshot` has the producers'
+//! state at one offset, `start` the first readable offset if records were deleted. Begin at [`recovery`]
+//! for what is trusted after a crash, at [`flush`] for how things get onto the disk.
 
 pub(crate) mod batch;
 mod clean;
 mod codec;
+mod compact;
+mod flush;
+mod index;
 mod producers;
+mod recovery;
 mod segment;
 
 use std::fs::{self, File};
@@ -19,11 +27,14 @@ use bytes::BytesMut;
 use kafka_protocol::ResponseError;
 
 use self::batch::{Header, Outcome, Produced};
+use self::flush::Flushed;
 use self::producers::{Producers, Verdict};
-use self::segment::{Scan, Segment};
+use self::recovery::{Recovered, recover, write_start};
+use self::segment::Segment;
 use crate::store;
 
-pub(crate) use self::clean::{Cleaning, compact};
+pub(crate) use self::clean::Cleaning;
+pub(crate) use self::compact::{compact, compaction_due};
 pub(crate) use self::producers::Aborted;
 
 /// How batches are stored: the part of a topic's configuration that appending needs.
@@ -35,6 +46,16 @@ pub(crate) struct AppendPolicy {
     pub(crate) segment_bytes: u64,
     /// A segment is closed when its first batch is older than this, in milliseconds.
     pub(crate) segment_ms: i64,
+}
+
+/// Which records clients may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// All.
+    Appended,
+    /// Those on the disk. A reader who acts on a record that a power cut then takes away would find
+    /// another at its offset, and miss that one.
+    Flushed,
 }
 
 /// Where a batch was appended.
@@ -75,58 +96,59 @@ pub(crate) struct Stamped {
 #[derive(Debug)]
 pub(crate) struct Log {
     directory: PathBuf,
+    reading: Reading,
     /// Never empty; the last one is appended to.
     segments: Vec<Segment>,
     start: i64,
-    end: i64,
     producers: Producers,
-    /// Segments closed since the last [`Log::unflushed`].
-    closed: Vec<Arc<File>>,
+    /// Below this offset keys have been compacted.
+    first_dirty: i64,
+    flushed: Flushed,
 }
 
 impl Log {
-    /// Opens the log in a directory, creating both if needed, and cuts off a torn end.
-    pub(crate) fn open(directory: &Path, now_ms: i64) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("log") => paths.push(path),
-                Some("cleaned" | "tmp") => fs::remove_file(path)?,
-                Some(_) | None => {}
-            }
+    /// Opens the log in a directory, creating both if needed, and cuts off an unfinished append.
+    pub(crate) fn open(directory: &Path, reading: Reading, now_ms: i64) -> io::Result<Self> {
+        if !directory.exists() {
+            fs::create_dir_all(directory).map_err(store::at("create", directory))?;
+            store::sync_parent(directory)?;
         }
-        paths.sort();
+        let Recovered { segments, producers, first_dirty, start, snapshot_end } = recover(directory, now_ms)?;
         let mut log = Self {
             directory: directory.to_owned(),
-            segments: Vec::new(),
-            start: 0,
-            end: 0,
-            producers: Producers::default(),
-            closed: Vec::new(),
+            reading,
+            segments,
+            start,
+            producers,
+            first_dirty,
+            flushed: Flushed::new(now_ms, snapshot_end),
         };
-        let last = paths.len().saturating_sub(1);
-        for (index, path) in paths.into_iter().enumerate() {
-            let scan = if index == last { Scan::Tail } else { Scan::Sealed };
-            log.load(path, scan, now_ms)?;
+        let (active, closed) = log.segments.split_last().expect("a recovered log has a segment");
+        let unknown = closed.iter().filter(|segment| segment.indexed_bytes.is_none() && !segment.damaged);
+        log.flushed.closed = unknown.map(Segment::file).collect();
+        log.flushed.unchecked_bytes = active.size_bytes() - active.indexed_bytes.unwrap_or(0);
+        if reading == Reading::Flushed && log.unchecked() {
+            let flush = log.begin_flush()?;
+            log.end_flush(&flush, flush.run())?;
         }
-        if log.segments.is_empty() {
-            log.segments.push(Segment::create(directory, 0, now_ms)?);
-        }
-        log.start = log.segments[0].base.max(stored_start(directory)?);
-        log.end = log.end.max(log.start);
         Ok(log)
     }
 
-    fn load(&mut self, path: PathBuf, scan: Scan, now_ms: i64) -> io::Result<()> {
-        let (producers, end) = (&mut self.producers, &mut self.end);
-        let segment = Segment::open(path, scan, now_ms, |header, batch| {
-            *end = header.last() + 1;
-            replay(producers, header, batch, now_ms);
-        })?;
-        self.end = self.end.max(segment.base);
-        self.segments.push(segment);
+    /// After a failed flush: drops what nobody was told to be kept, and opens what is left.
+    pub(crate) fn reopen(&mut self, now_ms: i64) -> io::Result<()> {
+        if !self.flushed.failed {
+            return Ok(());
+        }
+        let kept = self.flushed.end;
+        while self.segments.len() > 1 && self.active().base >= kept {
+            self.active().remove()?;
+            self.segments.pop();
+        }
+        let active = self.active();
+        if let Some(unflushed) = active.batch_of(kept)? {
+            active.file().set_len(unflushed.position)?;
+        }
+        *self = Self::open(&self.directory, self.reading, now_ms)?;
         Ok(())
     }
 
@@ -135,14 +157,22 @@ impl Log {
         self.start
     }
 
-    /// The offset that the next record gets; the high watermark of a single node.
+    /// The offset that the next record gets.
+    pub(crate) fn next(&self) -> i64 {
+        self.segments.last().map_or(0, |active| active.index.end)
+    }
+
+    /// The offset after the last that may be read; the high watermark of a single node.
     pub(crate) fn end(&self) -> i64 {
-        self.end
+        match self.reading {
+            Reading::Appended => self.next(),
+            Reading::Flushed => self.flushed.end.min(self.next()),
+        }
     }
 
     /// The last stable offset: below it every transaction has ended.
     pub(crate) fn stable_end(&self) -> i64 {
-        self.producers.first_open().unwrap_or(self.end)
+        self.producers.first_open().map_or(self.end(), |first| first.min(self.end()))
     }
 
     /// Appends a client's batch, once.
@@ -152,10 +182,13 @@ impl Log {
         policy: &AppendPolicy,
         now_ms: i64,
     ) -> Result<Appended, ResponseError> {
+        if self.flushed.failed {
+            return Err(ResponseError::KafkaStorageError);
+        }
         if let Verdict::Repeated(base) = self.producers.check(&batch.header)? {
             return Ok(Appended { base, time_ms: None });
         }
-        let base = self.end;
+        let base = self.next();
         let time_ms = policy.append_time.then_some(now_ms);
         let stored = match time_ms {
             Some(time_ms) => batch.stored_with_time(base, time_ms),
@@ -177,7 +210,10 @@ impl Log {
         if !self.producers.has_open(id) {
             return Ok(false);
         }
-        let base = self.end;
+        if self.flushed.failed {
+            return Err(io::Error::other("the log waits to be opened again after a failed flush"));
+        }
+        let base = self.next();
         let marker = batch::marker(id, epoch, outcome, base, now_ms);
         let header = self.write(&marker, policy, now_ms)?;
         self.producers.ended(&header, outcome, base, now_ms);
@@ -203,7 +239,8 @@ impl Log {
         let header = Header::parse(stored).ok_or(io::ErrorKind::InvalidData)?;
         self.roll(stored.len() as u64, policy, now_ms)?;
         self.active().append(stored, &header, now_ms)?;
-        self.end = header.last() + 1;
+        self.flushed.since_ms.get_or_insert(now_ms);
+        self.flushed.unchecked_bytes += stored.len() as u64;
         Ok(header)
     }
 
@@ -214,24 +251,18 @@ impl Log {
     /// Begins a new segment if the active one is due.
     fn roll(&mut self, more_bytes: u64, policy: &AppendPolicy, now_ms: i64) -> io::Result<()> {
         let active = self.active();
-        let full = active.size_bytes + more_bytes > policy.segment_bytes;
-        let old = now_ms.saturating_sub(active.begun_ms) > policy.segment_ms;
-        if active.size_bytes > 0 && (full || old) { self.begin_segment(now_ms) } else { Ok(()) }
+        let full = active.size_bytes() + more_bytes > policy.segment_bytes;
+        let old = now_ms.saturating_sub(active.index.begun_ms) > policy.segment_ms;
+        if active.size_bytes() > 0 && (full || old) { self.begin_segment(now_ms) } else { Ok(()) }
     }
 
     fn begin_segment(&mut self, now_ms: i64) -> io::Result<()> {
-        let next = Segment::create(&self.directory, self.end, now_ms)?;
+        let next = Segment::create(&self.directory, self.next(), now_ms)?;
         let closed = self.active().file();
-        self.closed.push(closed);
+        self.flushed.closed.push(closed);
+        self.flushed.directory_changed = true;
         self.segments.push(next);
         Ok(())
-    }
-
-    /// The files that hold what was appended since the last call, to be flushed without the log's lock.
-    pub(crate) fn unflushed(&mut self) -> Vec<Arc<File>> {
-        let mut files = std::mem::take(&mut self.closed);
-        files.push(self.active().file());
-        files
     }
 
     /// Whole batches from the one that holds `offset` on, all below `upto`, which must be where a batch
@@ -241,15 +272,15 @@ impl Log {
             return Ok(None);
         }
         let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
-        for (index, segment) in self.segments.iter().enumerate().skip(first) {
+        for segment in self.segments.iter().skip(first) {
             let Some(begin) = segment.batch_of(offset)? else { continue };
             if begin.header.base >= upto {
                 return Ok(None);
             }
-            let segment_end = self.segments.get(index + 1).map_or(self.end, |next| next.base);
+            let segment_end = segment.index.end;
             let (limit, end) = match upto >= segment_end {
-                true => (segment.size_bytes, segment_end),
-                false => (segment.batch_of(upto)?.map_or(segment.size_bytes, |batch| batch.position), upto),
+                true => (segment.size_bytes(), segment_end),
+                false => (segment.batch_of(upto)?.map_or(segment.size_bytes(), |batch| batch.position), upto),
             };
             let (limit, end) = match (limit - begin.position) as usize <= bytes_max {
                 true => (limit, end),
@@ -260,6 +291,7 @@ impl Log {
                 }
             };
             let size_bytes = (limit - begin.position) as usize;
+            segment.check_length(limit)?;
             return Ok(Some(Slice { file: segment.file(), position: begin.position, size_bytes, end }));
         }
         Ok(None)
@@ -276,8 +308,8 @@ impl Log {
         timestamp: i64,
         unpacked_bytes_max: usize,
     ) -> io::Result<Option<Stamped>> {
-        for segment in self.segments.iter().filter(|segment| segment.max_timestamp >= timestamp) {
-            for (position, end) in segment.positions_since(timestamp) {
+        for segment in self.segments.iter().filter(|segment| segment.index.max_timestamp >= timestamp) {
+            for (position, end) in segment.index.positions_since(timestamp) {
                 for located in segment.batches_from(position) {
                     let located = located?;
                     if located.position >= end {
@@ -312,7 +344,7 @@ impl Log {
 
     /// The first of the records with the highest timestamp.
     pub(crate) fn newest_record(&self, unpacked_bytes_max: usize) -> io::Result<Option<Stamped>> {
-        match self.segments.iter().map(|segment| segment.max_timestamp).max() {
+        match self.segments.iter().map(|segment| segment.index.max_timestamp).max() {
             Some(newest) if newest >= 0 => self.record_since(newest, unpacked_bytes_max),
             Some(_) | None => Ok(None),
         }
@@ -320,14 +352,20 @@ impl Log {
 
     /// Makes `offset` the first one that may be read, and removes files that lie before it.
     pub(crate) fn delete_before(&mut self, offset: i64, now_ms: i64) -> io::Result<()> {
-        let start = offset.min(self.end);
+        let start = offset.min(self.next());
         if start <= self.start {
             return Ok(());
         }
         // Written first: a crash may leave files below the start, but never a start below the files.
-        store::replace(&self.directory.join("start"), start.to_string().as_bytes())?;
+        if let Err(error) = write_start(&self.directory, start) {
+            // On a full disk, removing whole files is what makes room; they tell the start themselves.
+            if !self.segments.iter().any(|segment| segment.base == start) {
+                return Err(error);
+            }
+            tracing::warn!(%error, "records are deleted without a note of it");
+        }
         self.start = start;
-        if start == self.end && self.active().size_bytes > 0 {
+        if start == self.next() && self.active().size_bytes() > 0 {
             self.begin_segment(now_ms)?;
         }
         while self.segments.len() > 1 && self.segments[1].base <= start {
@@ -339,26 +377,8 @@ impl Log {
 }
 
 fn storage_error(error: io::Error) -> ResponseError {
-    tracing::error!(%error, "a batch was not written");
+    tracing::error!(error = &error as &dyn std::error::Error, "a batch was not written");
     ResponseError::KafkaStorageError
-}
-
-fn replay(producers: &mut Producers, header: &Header, batch: &[u8], now_ms: i64) {
-    match batch::marker_outcome(batch) {
-        Some(outcome) if header.control() => producers.ended(header, outcome, header.base, now_ms),
-        Some(_) | None => producers.appended(header, header.base, now_ms),
-    }
-}
-
-fn stored_start(directory: &Path) -> io::Result<i64> {
-    let path = directory.join("start");
-    match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("`{}` holds no offset", path.display()))
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

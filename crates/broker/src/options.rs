@@ -12,7 +12,11 @@ pub enum Fsync {
     /// The operating system decides: `kill -9` loses nothing, a power cut may.
     #[default]
     Never,
-    /// Before every acknowledgement.
+    /// At the latest after this time, or after the clean interval if that is longer. A power cut may lose
+    /// what was acknowledged since. Kafka's `log.flush.interval.ms`.
+    Every(Duration),
+    /// Before every acknowledgement, and before anyone reads it: neither `kill -9` nor a power cut loses
+    /// anything. Requests that wait at the same time share a flush. Kafka's `log.flush.interval.messages=1`.
     EveryAppend,
 }
 

@@ -175,6 +175,10 @@ async fn accept(node: Arc<Node>, door: Door) {
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         connections.shutdown().await;
     }
+    let closing = Arc::clone(&node);
+    if tokio::task::spawn_blocking(move || closing.close()).await.is_err() {
+        tracing::error!("closing the logs died");
+    }
 }
 
 async fn advance_groups(node: Arc<Node>) {

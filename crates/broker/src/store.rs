@@ -8,17 +8,69 @@ use std::path::{Path, PathBuf};
 
 use crate::options::Fsync;
 
+/// What was done to which file when the system refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{verb} `{path}`", path = .path.display())]
+struct FileError {
+    verb: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Says what was done to which file, and keeps the error's kind.
+pub(crate) fn at(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |source| io::Error::new(source.kind(), FileError { verb, path: path.to_owned(), source })
+}
+
 /// Replaces the file's content: after a crash it is the old or the new one, whole.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
+    let mut file = File::create(&temporary).map_err(at("create", &temporary))?;
+    let written = file.write_all(content).and_then(|()| file.sync_data());
+    written.map_err(at("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(at("replace", path))?;
+    sync_parent(path)
+}
+
+/// Puts on the disk what files the directory of `path` has.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => sync_directory(directory),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Puts on the disk what files the directory has.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory).and_then(|opened| opened.sync_all()).map_err(at("flush", directory))
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A whole file, or `None` if there is none.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at("read", path)(error)),
+    }
+}
+
+/// Replaces the file by one line and its checksum.
+pub(crate) fn replace_line(path: &Path, entry: &str) -> io::Result<()> {
+    replace(path, line(entry).as_bytes())
+}
+
+/// What [`replace_line`] wrote. `None` if it is damaged.
+pub(crate) fn intact_line(content: &[u8]) -> Option<&str> {
+    entry(content.strip_suffix(b"\n")?)
 }
 
 /// A file of lines, each with its CRC32C in front. Appending is one `write`, so a crash leaves at most
@@ -65,7 +117,7 @@ impl Journal {
         }
         self.size_bytes += line.len() as u64;
         match self.fsync {
-            Fsync::Never => Ok(()),
+            Fsync::Never | Fsync::Every(_) => Ok(()),
             Fsync::EveryAppend => self.file.sync_data(),
         }
     }

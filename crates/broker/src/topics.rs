@@ -7,47 +7,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, RwLock};
 
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::config::{Change, TopicConfig, TopicSettings};
-use crate::log::Log;
-use crate::options::Limits;
+use crate::log::Reading;
+use crate::options::{Fsync, Limits};
+use crate::partition::Partition;
 use crate::store;
-use crate::sync::{lock, now_ms, read, write};
-
-/// One partition: its log, and who waits for it to grow.
-#[derive(Debug)]
-pub(crate) struct Partition {
-    pub(crate) log: Mutex<Log>,
-    waiting: Mutex<Vec<Weak<Notify>>>,
-}
-
-impl Partition {
-    fn open(directory: &Path) -> io::Result<Arc<Self>> {
-        let log = Log::open(directory, now_ms())?;
-        Ok(Arc::new(Self { log: Mutex::new(log), waiting: Mutex::default() }))
-    }
-
-    /// Has `reader` notified at the next growth. To be called before the log is looked at: what is
-    /// appended in between then wakes the reader.
-    pub(crate) fn watch(&self, reader: &Arc<Notify>) {
-        let mut waiting = lock(&self.waiting);
-        waiting.retain(|waiting| waiting.strong_count() > 0 && waiting.as_ptr() != Arc::as_ptr(reader));
-        waiting.push(Arc::downgrade(reader));
-    }
-
-    /// Wakes those who wait, after the log has grown or its stable end has moved.
-    pub(crate) fn grown(&self) {
-        for reader in lock(&self.waiting).drain(..).filter_map(|waiting| waiting.upgrade()) {
-            reader.notify_one();
-        }
-    }
-}
+use crate::sync::{lock, read, write};
 
 /// A topic.
 #[derive(Debug)]
@@ -100,6 +71,7 @@ pub(crate) struct Topics {
     directory: PathBuf,
     pub(crate) cluster: String,
     limits: Limits,
+    fsync: Fsync,
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are changed, so that changes reach the file in their order.
     changing: Mutex<()>,
@@ -107,7 +79,7 @@ pub(crate) struct Topics {
 
 impl Topics {
     /// Opens every topic's logs.
-    pub(crate) fn open(directory: &Path, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn open(directory: &Path, fsync: Fsync, limits: &Limits) -> io::Result<Self> {
         let stored = match fs::read(directory.join("topics.json")) {
             Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -120,6 +92,7 @@ impl Topics {
             directory: directory.to_owned(),
             cluster: stored.cluster,
             limits: limits.clone(),
+            fsync,
             by_name: RwLock::default(),
             changing: Mutex::new(()),
         };
@@ -162,7 +135,15 @@ impl Topics {
         indexes: impl Iterator<Item = i32>,
     ) -> io::Result<Vec<Arc<Partition>>> {
         let directory = self.logs().join(id.to_string());
-        indexes.map(|index| Partition::open(&directory.join(index.to_string()))).collect()
+        let reading = match self.fsync {
+            Fsync::Never | Fsync::Every(_) => Reading::Appended,
+            Fsync::EveryAppend => Reading::Flushed,
+        };
+        if !directory.exists() {
+            fs::create_dir(&directory).map_err(store::at("create", &directory))?;
+            store::sync_parent(&directory)?;
+        }
+        indexes.map(|index| Partition::open(&directory.join(index.to_string()), reading)).collect()
     }
 
     fn topic_of(
@@ -172,7 +153,7 @@ impl Topics {
         config: TopicConfig,
         partitions: Vec<Arc<Partition>>,
     ) -> Arc<Topic> {
-        let settings = config.settings(&self.limits);
+        let settings = config.settings(self.fsync, &self.limits);
         let config = RwLock::new((config, settings));
         Arc::new(Topic { name, id, config, partitions: RwLock::new(partitions) })
     }
@@ -285,7 +266,7 @@ impl Topics {
     /// Puts a configuration in force.
     pub(crate) fn configure(&self, topic: &Topic, config: TopicConfig) -> Result<(), ResponseError> {
         let _changing = lock(&self.changing);
-        let settings = config.settings(&self.limits);
+        let settings = config.settings(self.fsync, &self.limits);
         let before = std::mem::replace(&mut *write(&topic.config), (config, settings));
         self.save().map_err(|error| {
             *write(&topic.config) = before;

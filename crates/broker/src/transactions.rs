@@ -17,7 +17,7 @@ use crate::coordinator::Coordinator;
 use crate::group::Claim;
 use crate::log::batch::Outcome;
 use crate::offsets::{Committed, Place};
-use crate::options::{BrokerOptions, Fsync};
+use crate::options::BrokerOptions;
 use crate::producer_ids::ProducerIds;
 use crate::store::Journal;
 use crate::sync::{lock, now_ms};
@@ -136,7 +136,6 @@ pub(crate) struct Transactions {
     groups: Arc<Coordinator>,
     producer_ids: Arc<ProducerIds>,
     ids_max: usize,
-    fsync: Fsync,
 }
 
 impl Transactions {
@@ -161,7 +160,6 @@ impl Transactions {
             groups,
             producer_ids,
             ids_max: options.limits.transactional_ids_max,
-            fsync: options.fsync,
         };
         for entry in latest.into_values() {
             transactions.recover(entry).map_err(|error| io::Error::other(error.to_string()))?;
@@ -202,12 +200,17 @@ impl Transactions {
             .map(|transactional| (transactional.producer_id, transactional.epoch))
             .collect();
         for topic in self.topics.all() {
-            let policy = topic.settings().append;
+            let settings = topic.settings();
             for partition in topic.partitions() {
                 let mut log = lock(&partition.log);
                 for (id, epoch) in log.open_transactions() {
                     let epoch = epochs.get(&id).copied().unwrap_or(epoch).max(epoch);
-                    log.end_transaction((id, epoch), Outcome::Abort, &policy, now_ms())?;
+                    log.end_transaction((id, epoch), Outcome::Abort, &settings.append, now_ms())?;
+                }
+                let end = log.next();
+                drop(log);
+                if settings.flush.before_answer {
+                    partition.flush_blocking(end)?;
                 }
             }
         }
@@ -408,16 +411,13 @@ impl Transactions {
         for (topic, index) in places {
             let Some(topic) = self.topics.get(topic) else { continue };
             let Some(partition) = topic.partition(*index) else { continue };
-            let policy = topic.settings().append;
+            let settings = topic.settings();
             let mut log = lock(&partition.log);
-            log.end_transaction(producer, outcome, &policy, now_ms()).map_err(storage_error)?;
-            let unflushed = match self.fsync {
-                Fsync::Never => Vec::new(),
-                Fsync::EveryAppend => log.unflushed(),
-            };
+            log.end_transaction(producer, outcome, &settings.append, now_ms()).map_err(storage_error)?;
+            let end = log.next();
             drop(log);
-            for file in unflushed {
-                file.sync_data().map_err(storage_error)?;
+            if settings.flush.before_answer {
+                partition.flush_blocking(end).map_err(storage_error)?;
             }
             partition.grown();
         }

@@ -19,6 +19,9 @@ const CODEC_MASK: i16 = 0x07;
 const APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+/// The base timestamp is not the first record's but the time from which on compaction may drop the
+/// batch's tombstones, or the marker that it is (KIP-534).
+const HORIZON: i16 = 0x40;
 
 /// A batch's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,11 @@ impl Header {
 
     pub(crate) fn append_time(&self) -> bool {
         self.attributes & APPEND_TIME != 0
+    }
+
+    /// When compaction may drop the batch's tombstones, or the marker that it is; in milliseconds.
+    pub(crate) fn horizon(&self) -> Option<i64> {
+        (self.attributes & HORIZON != 0).then_some(self.base_timestamp)
     }
 
     pub(crate) fn last(&self) -> i64 {
@@ -216,7 +224,9 @@ pub(crate) struct RawRecord {
     pub(crate) timestamp_delta: i64,
     pub(crate) key: Option<Bytes>,
     pub(crate) tombstone: bool,
-    raw: Bytes,
+    attributes: u8,
+    /// Everything after the timestamp.
+    rest: Bytes,
 }
 
 /// A batch whose records cannot be walked.
@@ -242,11 +252,12 @@ pub(crate) fn records(batch: &Bytes, unpacked_bytes_max: usize) -> Result<Vec<Ra
 }
 
 fn record(walk: &mut Walk<'_>, unpacked: &Bytes) -> Option<RawRecord> {
-    let begin = walk.at;
     let length = usize::try_from(walk.varint()?).ok()?;
     let end = walk.at.checked_add(length).filter(|end| *end <= unpacked.len())?;
+    let attributes = *unpacked.get(walk.at)?;
     walk.at += 1;
     let timestamp_delta = walk.varint()?;
+    let rest_from = walk.at;
     let offset_delta = walk.varint()?;
     let key = match usize::try_from(walk.varint()?) {
         Err(_) => None,
@@ -259,19 +270,47 @@ fn record(walk: &mut Walk<'_>, unpacked: &Bytes) -> Option<RawRecord> {
     };
     let tombstone = walk.varint()? < 0;
     walk.at = end;
-    Some(RawRecord { offset_delta, timestamp_delta, key, tombstone, raw: unpacked.slice(begin..end) })
+    let rest = if rest_from <= end { unpacked.slice(rest_from..end) } else { return None };
+    Some(RawRecord { offset_delta, timestamp_delta, key, tombstone, attributes, rest })
 }
 
-/// The batch with only these of its records, uncompressed. Offsets and the last delta stay as they are.
-pub(crate) fn with_records(batch: &[u8], header: &Header, kept: &[&RawRecord]) -> Vec<u8> {
+/// The batch with only these of its records, uncompressed, and with this horizon if it has none. Offsets,
+/// timestamps and the last delta stay as they are.
+pub(crate) fn with_records(
+    batch: &[u8],
+    header: &Header,
+    kept: &[&RawRecord],
+    horizon: Option<i64>,
+) -> Vec<u8> {
     let mut rewritten = batch[..HEADER_BYTES].to_vec();
-    for record in kept {
-        rewritten.extend_from_slice(&record.raw);
+    let mut attributes = header.attributes & !CODEC_MASK;
+    let mut base_timestamp = header.base_timestamp;
+    if let (None, Some(horizon)) = (header.horizon(), horizon) {
+        attributes |= HORIZON;
+        base_timestamp = horizon;
     }
-    rewritten[21..23].copy_from_slice(&(header.attributes & !CODEC_MASK).to_be_bytes());
+    let shift = header.base_timestamp.saturating_sub(base_timestamp);
+    for record in kept {
+        let mut begin = vec![record.attributes];
+        put_varint(&mut begin, record.timestamp_delta.saturating_add(shift));
+        put_varint(&mut rewritten, (begin.len() + record.rest.len()) as i64);
+        rewritten.extend_from_slice(&begin);
+        rewritten.extend_from_slice(&record.rest);
+    }
+    rewritten[21..23].copy_from_slice(&attributes.to_be_bytes());
+    rewritten[27..35].copy_from_slice(&base_timestamp.to_be_bytes());
     rewritten[57..61].copy_from_slice(&(kept.len() as i32).to_be_bytes());
     seal(&mut rewritten);
     rewritten
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }
 
 struct Walk<'a> {
@@ -298,15 +337,6 @@ impl Walk<'_> {
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn put_varint(out: &mut Vec<u8>, value: i64) {
-        let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-        while rest >= 0x80 {
-            out.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        out.push(rest as u8);
-    }
 
     /// A record as a test writes it: key and value.
     pub(crate) type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
@@ -375,11 +405,32 @@ pub(crate) mod tests {
         let batch = Bytes::from(produced(&[(Some(b"a"), Some(b"1")), (Some(b"b"), Some(b"2"))], 5));
         let header = Header::parse(&batch).unwrap();
         let all = records(&batch, 1_000).unwrap();
-        let thinned = with_records(&batch, &header, &[&all[1]]);
+        let thinned = with_records(&batch, &header, &[&all[1]], None);
         let thinned_header = Header::parse(&thinned).unwrap();
         assert!(thinned_header.intact(&thinned));
         assert_eq!((thinned_header.last(), thinned_header.n_records), (1, 1));
         assert_eq!(records(&thinned.into(), 1_000).unwrap()[0].offset_delta, 1);
+    }
+
+    #[test]
+    fn a_horizon_is_set_once_and_moves_no_timestamp() {
+        let batch = Bytes::from(produced(&[(Some(b"a"), None), (Some(b"b"), None)], 5));
+        let header = Header::parse(&batch).unwrap();
+        let stamps = |batch: &Bytes| -> Vec<i64> {
+            let base = Header::parse(batch).unwrap().base_timestamp;
+            records(batch, 1_000).unwrap().iter().map(|record| base + record.timestamp_delta).collect()
+        };
+        let all = records(&batch, 1_000).unwrap();
+        let all: Vec<&RawRecord> = all.iter().collect();
+        let marked = Bytes::from(with_records(&batch, &header, &all, Some(900)));
+        let marked_header = Header::parse(&marked).unwrap();
+        assert!(marked_header.intact(&marked));
+        assert_eq!((header.horizon(), marked_header.horizon()), (None, Some(900)));
+        assert_eq!(stamps(&marked), [5, 5]);
+        let all = records(&marked, 1_000).unwrap();
+        let again = Bytes::from(with_records(&marked, &marked_header, &[&all[0]], Some(1_000)));
+        assert_eq!(Header::parse(&again).unwrap().horizon(), Some(900));
+        assert_eq!(stamps(&again), [5]);
     }
 
     #[track_caller]

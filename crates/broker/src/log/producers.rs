@@ -1,10 +1,11 @@
 //! What one partition knows of its producers: sequences, open transactions, aborted ranges.
 //!
-//! A pure state machine, rebuilt by replaying the headers of the log.
+//! A pure state machine, rebuilt by replaying the headers of the log from where it was last stored.
 
 use std::collections::{HashMap, VecDeque};
 
 use kafka_protocol::ResponseError;
+use serde::{Deserialize, Serialize};
 
 use super::batch::{Header, Outcome};
 
@@ -12,7 +13,7 @@ use super::batch::{Header, Outcome};
 /// requests in flight.
 const RECENT_MAX: usize = 5;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Recent {
     first: i32,
     last: i32,
@@ -20,13 +21,13 @@ struct Recent {
 }
 
 /// A transaction that this partition takes part in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     /// The transaction's first offset here, once it has one.
     first: Option<i64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Producer {
     epoch: i16,
     recent: VecDeque<Recent>,
@@ -35,7 +36,7 @@ struct Producer {
 }
 
 /// The offsets of one aborted transaction: from its first record to its marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Aborted {
     pub(crate) producer_id: i64,
     pub(crate) first: i64,
@@ -51,7 +52,7 @@ pub(super) enum Verdict {
 }
 
 /// All producers of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Producers {
     by_id: HashMap<i64, Producer>,
     /// By marker.
@@ -128,6 +129,15 @@ impl Producers {
         }
     }
 
+    /// As the log alone tells it: without transactions that have nothing in it yet.
+    pub(super) fn stored(&self) -> Self {
+        let mut stored = self.clone();
+        for producer in stored.by_id.values_mut() {
+            producer.open = producer.open.filter(|open| open.first.is_some());
+        }
+        stored
+    }
+
     fn at_epoch(&mut self, id: i64, epoch: i16, now_ms: i64) -> &mut Producer {
         let producer = self.by_id.entry(id).or_default();
         if epoch > producer.epoch {
@@ -168,6 +178,11 @@ impl Producers {
     pub(super) fn aborted_in(&self, first: i64, end: i64) -> Vec<Aborted> {
         let begin = self.aborted.partition_point(|aborted| aborted.marker < first);
         self.aborted[begin..].iter().filter(|aborted| aborted.first < end).copied().collect()
+    }
+
+    /// Forgets aborted transactions that ended before an offset: none of their records is left.
+    pub(super) fn forget_aborted_before(&mut self, offset: i64) {
+        self.aborted.retain(|aborted| aborted.marker >= offset);
     }
 
     /// Forgets what is below the log's start, and the longest silent producers beyond `n_max`.

@@ -18,6 +18,7 @@ fn cleaning() -> Cleaning {
         retention_bytes: -1,
         delete_retention_ms: i64::MAX,
         dirty_ratio: 0.0,
+        compaction_lag_ms: (0, i64::MAX),
         producers_max: 100,
         unpacked_bytes_max: 1 << 20,
     }
@@ -114,7 +115,7 @@ proptest! {
     fn a_log_reads_as_a_list_does(steps in steps(), bytes_max in 1..3_000_usize) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        let mut log = Mutex::new(Log::open(path, 0).unwrap());
+        let mut log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap());
         let mut model = Model::default();
         let mut compacted = false;
         for step in steps {
@@ -127,11 +128,11 @@ proptest! {
                     prop_assert_eq!(base, model.records.last().map_or(0, |(offset, _)| offset + 1));
                     model.records.extend((0..n_records).map(|n| (base + n as i64, key.to_vec())));
                 }
-                Step::Reopen => log = Mutex::new(Log::open(path, 0).unwrap()),
+                Step::Reopen => log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap()),
                 Step::Tear(n_bytes) => {
                     drop(log);
                     tear(path, n_bytes);
-                    log = Mutex::new(Log::open(path, 0).unwrap());
+                    log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap());
                 }
                 Step::DeleteBefore(share) => {
                     let end = lock(&log).end();
@@ -161,7 +162,7 @@ proptest! {
 #[test]
 fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Mutex::new(Log::open(directory.path(), 0).unwrap());
+    let log = Mutex::new(Log::open(directory.path(), Reading::Appended, 0).unwrap());
     for round in 0..10 {
         for key in [b"a", b"b", b"c"] {
             lock(&log).append(&batch(&[(Some(key), Some(&[1; 200]))], round), &POLICY, round).unwrap();
@@ -178,7 +179,7 @@ fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
 #[test]
 fn expired_segments_go_and_the_end_stays() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
     for timestamp in 0..10 {
         log.append(&batch(&[(None, Some(&[1; 600]))], timestamp), &POLICY, timestamp).unwrap();
     }
@@ -188,14 +189,14 @@ fn expired_segments_go_and_the_end_stays() {
     log.retain(&by_age, &POLICY, 1_000).unwrap();
     assert_eq!((log.start(), log.end()), (10, 10));
     drop(log);
-    let reopened = Log::open(directory.path(), 0).unwrap();
+    let reopened = Log::open(directory.path(), Reading::Appended, 0).unwrap();
     assert_eq!((reopened.start(), reopened.end()), (10, 10));
 }
 
 #[test]
 fn the_stable_end_and_the_aborted_range_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
     let transactional = |producer, sequence| {
         let plain = produced(&[(None, Some(b"v"))], 5);
         Produced::parse(owned(plain, (producer, 0), sequence, true).into(), 1_000).unwrap()
@@ -211,14 +212,14 @@ fn the_stable_end_and_the_aborted_range_survive_a_restart() {
         assert_eq!(log.aborted_in(0, 3), [aborted]);
         assert!(log.slice(1, log.stable_end(), 1_000).unwrap().is_none());
         assert_eq!(log.open_transactions(), [(2, 0)]);
-        log = Log::open(directory.path(), 0).unwrap();
+        log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
     }
 }
 
 #[test]
 fn a_record_is_found_by_its_time() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
     for timestamp in [10, 20, 30] {
         log.append(&batch(&[(None, Some(&[1; 600])), (None, None)], timestamp), &POLICY, 0).unwrap();
     }

@@ -1,0 +1,285 @@
+//! Compaction: of each key the last record stays, of aborted transactions nothing.
+//!
+//! As in Kafka, tombstones and the markers of transactions without records stay for
+//! `delete.retention.ms` after the first pass over them, so that a reader who is behind sees them (KIP-534).
+//!
+//! A pass reads and writes without the log's lock, on closed segments, which no longer change; only
+//! putting a rewritten file in place takes the lock.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::Log;
+use super::batch::{self, RawRecord};
+use super::clean::Cleaning;
+use super::producers::Aborted;
+use super::segment::{Located, Segment, View, damage};
+use crate::sync::lock;
+
+/// Bytes of keys that one pass remembers. A log with more is compacted over several passes.
+const KEY_BYTES_MAX: usize = 64 << 20;
+/// What an entry of the key map costs beside the key.
+const KEY_OVERHEAD_BYTES: usize = 48;
+
+/// A closed segment as a pass sees it.
+#[derive(Debug)]
+struct Source {
+    base: i64,
+    end: i64,
+    begun_ms: i64,
+    view: View,
+}
+
+/// One pass over a log.
+struct Pass {
+    sources: Vec<Source>,
+    /// Keys below it are compacted among themselves.
+    first_dirty: i64,
+    aborted: Vec<Aborted>,
+    start: i64,
+    cleaning: Cleaning,
+    now_ms: i64,
+}
+
+/// What a pass knows of keys: the last offset of each, among those from the first dirty offset up to `upto`.
+struct Newest {
+    by_key: HashMap<Bytes, i64>,
+    upto: i64,
+}
+
+impl Log {
+    /// The closed segments below the last stable offset, if enough of them is not yet compacted.
+    fn compactable(&self, cleaning: &Cleaning, now_ms: i64) -> Option<Pass> {
+        let stable_end = self.stable_end();
+        let (lag_min, lag_max) = cleaning.compaction_lag_ms;
+        let closed = &self.segments[..self.segments.len() - 1];
+        let ready = |segment: &&Segment| {
+            let young = lag_min > 0 && segment.index.max_timestamp > now_ms.saturating_sub(lag_min);
+            let dirty = segment.index.end > self.first_dirty;
+            segment.index.end <= stable_end && !segment.damaged && !(dirty && young)
+        };
+        let ready: Vec<&Segment> = closed.iter().take_while(ready).collect();
+        let total: u64 = ready.iter().map(|segment| segment.size_bytes()).sum();
+        let dirty: Vec<&&Segment> =
+            ready.iter().filter(|segment| segment.index.end > self.first_dirty).collect();
+        let dirty_bytes: u64 = dirty.iter().map(|segment| segment.size_bytes()).sum();
+        let overdue = dirty.first().is_some_and(|first| {
+            now_ms.saturating_sub(first.index.begun_ms) > lag_max
+        });
+        let enough = dirty_bytes as f64 >= cleaning.dirty_ratio * total as f64;
+        if dirty_bytes == 0 || !(enough || overdue) {
+            return None;
+        }
+        let sources = ready.iter().map(|segment| Source {
+            base: segment.base,
+            end: segment.index.end,
+            begun_ms: segment.index.begun_ms,
+            view: segment.view(),
+        });
+        Some(Pass {
+            sources: sources.collect(),
+            first_dirty: self.first_dirty,
+            aborted: self.aborted_in(self.start, stable_end),
+            start: self.start,
+            cleaning: *cleaning,
+            now_ms,
+        })
+    }
+
+    fn put_in_place(&mut self, replacement: Segment) -> io::Result<()> {
+        // Records may have been deleted in the meantime, and the segment with them.
+        match self.segments.iter_mut().find(|segment| segment.base == replacement.base) {
+            Some(segment) => segment.take_over(replacement),
+            None => replacement.discard(),
+        }
+    }
+
+    fn mark_damaged(&mut self, base: i64) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == base) {
+            segment.damaged = true;
+        }
+    }
+
+    /// A pass has got to `upto`.
+    fn compacted(&mut self, upto: i64) {
+        self.first_dirty = self.first_dirty.max(upto);
+        self.producers.forget_aborted_before(upto);
+    }
+}
+
+/// Whether [`compact`] would do anything.
+pub(crate) fn compaction_due(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> bool {
+    lock(log).compactable(cleaning, now_ms).is_some()
+}
+
+/// Compacts the log if it is worth it. Blocks for as long as reading and writing the closed segments
+/// takes. Everything in them must be on the disk, and known to be there, before.
+pub(crate) fn compact(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> io::Result<()> {
+    let Some(pass) = lock(log).compactable(cleaning, now_ms) else { return Ok(()) };
+    let newest = pass.newest()?;
+    // Producers of which a transaction's records were met, and its marker was not yet.
+    let mut under_way = HashSet::new();
+    for source in pass.sources.iter().take_while(|source| source.base < newest.upto) {
+        let replacement = pass.rewritten(source, &newest, &mut under_way);
+        if replacement.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            lock(log).mark_damaged(source.base);
+        }
+        lock(log).put_in_place(replacement?)?;
+    }
+    lock(log).compacted(newest.upto);
+    Ok(())
+}
+
+impl Pass {
+    fn aborted(&self, located: &Located) -> bool {
+        let header = &located.header;
+        header.transactional()
+            && !header.control()
+            && self.aborted.iter().any(|aborted| {
+                aborted.producer_id == header.producer_id
+                    && header.base >= aborted.first
+                    && header.last() < aborted.marker
+            })
+    }
+
+    /// The batch's bytes. To rewrite a damaged one would be to vouch for it.
+    fn batch(source: &Source, located: &Located) -> io::Result<Bytes> {
+        let batch = source.view.read_batch(located)?;
+        match located.header.intact(&batch) {
+            true => Ok(batch),
+            false => Err(damage(source.view.path(), located.position)),
+        }
+    }
+
+    /// The batch's records, or `None` if they cannot be read: such a batch is kept as it is.
+    fn records(&self, batch: &Bytes) -> Option<Vec<RawRecord>> {
+        batch::records(batch, self.cleaning.unpacked_bytes_max).ok()
+    }
+
+    /// The last offset of each dirty key, as far as the keys fit.
+    fn newest(&self) -> io::Result<Newest> {
+        let mut newest = Newest { by_key: HashMap::new(), upto: self.first_dirty };
+        let mut key_bytes = 0;
+        for source in self.sources.iter().filter(|source| source.end > self.first_dirty) {
+            for located in source.view.batches() {
+                let located = located?;
+                let header = &located.header;
+                if header.control() || header.last() < self.first_dirty || self.aborted(&located) {
+                    continue;
+                }
+                if key_bytes > KEY_BYTES_MAX {
+                    newest.upto = header.base;
+                    return Ok(newest);
+                }
+                for record in self.records(&Self::batch(source, &located)?).into_iter().flatten() {
+                    let Some(key) = record.key else { continue };
+                    // A copy of its own: a slice would keep the whole batch.
+                    let key = Bytes::copy_from_slice(&key);
+                    let size_bytes = key.len() + KEY_OVERHEAD_BYTES;
+                    let offset = header.base.saturating_add(record.offset_delta);
+                    if newest.by_key.insert(key, offset).is_none() {
+                        key_bytes += size_bytes;
+                    }
+                }
+            }
+            newest.upto = source.end;
+        }
+        Ok(newest)
+    }
+
+    fn rewritten(
+        &self,
+        source: &Source,
+        newest: &Newest,
+        under_way: &mut HashSet<i64>,
+    ) -> io::Result<Segment> {
+        let mut replacement = Segment::replacement(&source.view, source.base, source.begun_ms)?;
+        let filled = self.fill(&mut replacement, source, newest, under_way);
+        if let Err(error) = filled.and_then(|()| replacement.file().sync_data()) {
+            // The disk may be full: what was written of it is room that others need.
+            replacement.discard()?;
+            return Err(error);
+        }
+        Ok(replacement)
+    }
+
+    fn fill(
+        &self,
+        replacement: &mut Segment,
+        source: &Source,
+        newest: &Newest,
+        under_way: &mut HashSet<i64>,
+    ) -> io::Result<()> {
+        for located in source.view.batches() {
+            let located = located?;
+            let header = &located.header;
+            let batch = if header.control() {
+                // Kept at least as long as there are records that it ends.
+                let ends_some = under_way.remove(&header.producer_id);
+                self.marker(source, &located, ends_some)?
+            } else {
+                if header.transactional() {
+                    under_way.insert(header.producer_id);
+                }
+                self.thinned(source, &located, newest)?
+            };
+            if let Some(batch) = batch {
+                let header = batch::Header::parse(&batch).ok_or(io::ErrorKind::InvalidData)?;
+                replacement.append(&batch, &header, source.begun_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn horizon(&self) -> i64 {
+        self.now_ms.saturating_add(self.cleaning.delete_retention_ms)
+    }
+
+    /// A transaction's marker; `None` if it is not needed any more.
+    fn marker(&self, source: &Source, located: &Located, ends_some: bool) -> io::Result<Option<Bytes>> {
+        let header = &located.header;
+        let batch = Self::batch(source, located)?;
+        Ok(match header.horizon() {
+            _ if ends_some => Some(batch),
+            Some(horizon) if horizon <= self.now_ms => None,
+            Some(_) => Some(batch),
+            None => match self.records(&batch) {
+                Some(records) => {
+                    let records: Vec<&RawRecord> = records.iter().collect();
+                    Some(batch::with_records(&batch, header, &records, Some(self.horizon())).into())
+                }
+                None => Some(batch),
+            },
+        })
+    }
+
+    /// What is left of a batch; `None` if nothing is.
+    fn thinned(&self, source: &Source, located: &Located, newest: &Newest) -> io::Result<Option<Bytes>> {
+        let header = &located.header;
+        if header.last() < self.start || self.aborted(located) {
+            return Ok(None);
+        }
+        let batch = Self::batch(source, located)?;
+        let Some(records) = self.records(&batch) else { return Ok(Some(batch)) };
+        let tombstones_stay = header.horizon().is_none_or(|horizon| horizon > self.now_ms);
+        let kept: Vec<&RawRecord> = records
+            .iter()
+            .filter(|record| {
+                let Some(key) = record.key.as_ref() else { return true };
+                let offset = header.base.saturating_add(record.offset_delta);
+                let superseded = newest.by_key.get(key).is_some_and(|newest| *newest > offset);
+                !superseded && (tombstones_stay || !record.tombstone)
+            })
+            .collect();
+        let tombstones = kept.iter().any(|record| record.tombstone && record.key.is_some());
+        let horizon = (tombstones && header.horizon().is_none()).then(|| self.horizon());
+        Ok(match kept.len() {
+            0 => None,
+            n if n == records.len() && horizon.is_none() => Some(batch),
+            _ => Some(batch::with_records(&batch, header, &kept, horizon).into()),
+        })
+    }
+}
