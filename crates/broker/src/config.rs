@@ -201,6 +201,7 @@ impl TopicConfig {
                     self.integer("min.compaction.lag.ms"),
                     self.integer("max.compaction.lag.ms"),
                 ),
+                segment_bytes: self.integer("segment.bytes").unsigned_abs(),
                 producers_max: limits.partition_producers_max,
                 unpacked_bytes_max: limits.unpacked_bytes_max,
             },

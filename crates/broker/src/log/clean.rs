@@ -20,6 +20,8 @@ pub(crate) struct Cleaning {
     pub(crate) dirty_ratio: f64,
     /// How long a record is not compacted, and how long at most it waits to be; in milliseconds.
     pub(crate) compaction_lag_ms: (i64, i64),
+    /// Compacted segments are joined up to this size.
+    pub(crate) segment_bytes: u64,
     pub(crate) producers_max: usize,
     pub(crate) unpacked_bytes_max: usize,
 }

@@ -16,6 +16,7 @@ use super::Log;
 use super::batch::{self, RawRecord};
 use super::clean::Cleaning;
 use super::producers::Aborted;
+use super::recovery::MergeNote;
 use super::segment::{Located, Segment, View, damage};
 use crate::sync::lock;
 
@@ -89,16 +90,35 @@ impl Log {
         })
     }
 
+    /// Puts a rewritten segment in the place of all those that lie in its offsets.
+    ///
+    /// The note says so before the first file is touched: a crash in between leaves files of the old
+    /// segments, which opening the log then removes.
     fn put_in_place(&mut self, replacement: Segment) -> io::Result<()> {
+        let (base, end) = (replacement.base, replacement.index.end);
         // Records may have been deleted in the meantime, and the segment with them.
-        match self.segments.iter_mut().find(|segment| segment.base == replacement.base) {
-            Some(segment) => segment.take_over(replacement),
-            None => replacement.discard(),
+        let Some(at) = self.segments.iter().position(|segment| segment.base == base) else {
+            return replacement.discard();
+        };
+        let n_absorbed = self.segments[at + 1..].iter().take_while(|later| later.index.end <= end).count();
+        if n_absorbed == 0 {
+            return self.segments[at].take_over(replacement);
         }
+        let note = MergeNote { base, end };
+        note.write(&self.directory)?;
+        let taken = self.segments[at].take_over(replacement);
+        // Even if the last step of it failed, the others' records are in the new file.
+        if self.segments[at].index.end == end {
+            let absorbed: Vec<Segment> = self.segments.drain(at + 1..=at + n_absorbed).collect();
+            absorbed.iter().try_for_each(Segment::remove)?;
+        }
+        taken?;
+        note.remove(&self.directory)
     }
 
-    fn mark_damaged(&mut self, base: i64) {
-        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == base) {
+    /// Leaves segments alone that cannot be compacted, until the log is opened again.
+    fn mark_damaged(&mut self, first: i64, end: i64) {
+        for segment in self.segments.iter_mut().filter(|segment| (first..end).contains(&segment.base)) {
             segment.damaged = true;
         }
     }
@@ -122,12 +142,15 @@ pub(crate) fn compact(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> io:
     let newest = pass.newest()?;
     // Producers of which a transaction's records were met, and its marker was not yet.
     let mut under_way = HashSet::new();
-    for source in pass.sources.iter().take_while(|source| source.base < newest.upto) {
-        let replacement = pass.rewritten(source, &newest, &mut under_way);
+    let mut rest = pass.sources.as_slice();
+    while let Some(first) = rest.first().filter(|first| first.base < newest.upto) {
+        let (group, later) = rest.split_at(pass.group_len(rest));
+        let replacement = pass.rewritten(first, group, &newest, &mut under_way);
         if replacement.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            lock(log).mark_damaged(source.base);
+            lock(log).mark_damaged(first.base, group.last().map_or(first.end, |last| last.end));
         }
         lock(log).put_in_place(replacement?)?;
+        rest = later;
     }
     lock(log).compacted(newest.upto);
     Ok(())
@@ -190,19 +213,32 @@ impl Pass {
         Ok(newest)
     }
 
+    /// How many of the sources become one segment. Compacted ones are small, and each costs an open file.
+    fn group_len(&self, sources: &[Source]) -> usize {
+        let mut size_bytes = 0;
+        let fits = |source: &&Source| {
+            size_bytes += source.view.size_bytes;
+            size_bytes <= self.cleaning.segment_bytes
+        };
+        sources.iter().take_while(fits).count().max(1)
+    }
+
     fn rewritten(
         &self,
-        source: &Source,
+        first: &Source,
+        group: &[Source],
         newest: &Newest,
         under_way: &mut HashSet<i64>,
     ) -> io::Result<Segment> {
-        let mut replacement = Segment::replacement(&source.view, source.base, source.begun_ms)?;
-        let filled = self.fill(&mut replacement, source, newest, under_way);
-        if let Err(error) = filled.and_then(|()| replacement.file().sync_data()) {
+        let mut replacement = Segment::replacement(&first.view, first.base, first.begun_ms)?;
+        let mut filled = group.iter().try_for_each(|source| self.fill(&mut replacement, source, newest, under_way));
+        filled = filled.and_then(|()| replacement.file().sync_data());
+        if let Err(error) = filled {
             // The disk may be full: what was written of it is room that others need.
             replacement.discard()?;
             return Err(error);
         }
+        replacement.index.end = group.last().map_or(first.end, |last| last.end);
         Ok(replacement)
     }
 
@@ -244,6 +280,9 @@ impl Pass {
         let batch = Self::batch(source, located)?;
         Ok(match header.horizon() {
             _ if ends_some => Some(batch),
+            // Readers are told to skip from the transaction's first offset to its marker. Without the
+            // marker they would skip what comes after, so first it is forgotten, also by the snapshot.
+            _ if self.aborted.iter().any(|aborted| aborted.marker == header.base) => Some(batch),
             Some(horizon) if horizon <= self.now_ms => None,
             Some(_) => Some(batch),
             None => match self.records(&batch) {

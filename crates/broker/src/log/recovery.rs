@@ -9,7 +9,7 @@
 //! an error. Above it a log is what stands whole from there on; the rest is cut off, and kept in a file
 //! beside unless it is one unfinished append.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -24,6 +24,7 @@ use crate::store;
 
 const SNAPSHOT: &str = "snapshot";
 const START: &str = "start";
+const MERGE: &str = "merge";
 
 /// What is known of the whole log at one offset.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -50,6 +51,56 @@ impl Snapshot {
         }
         Ok(parsed)
     }
+}
+
+/// Says that the segment which begins at `base` takes the place of all others up to `end`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MergeNote {
+    pub(super) base: i64,
+    pub(super) end: i64,
+}
+
+impl MergeNote {
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        let line = serde_json::to_string(self).map_err(io::Error::from)?;
+        store::replace_line(&directory.join(MERGE), &line)
+    }
+
+    pub(super) fn remove(&self, directory: &Path) -> io::Result<()> {
+        store::remove(&directory.join(MERGE))
+    }
+
+    /// Finishes what a crash has left of a merge, if it had begun to take the others' place.
+    fn finish(directory: &Path) -> io::Result<()> {
+        let path = directory.join(MERGE);
+        let Some(content) = store::read(&path)? else { return Ok(()) };
+        let note = store::intact_line(&content).and_then(|line| serde_json::from_str::<Self>(line).ok());
+        let note = note.ok_or_else(|| {
+            let message = format!("`{}` is damaged: restore it from a copy", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
+        // As long as this file is there it has not taken any place.
+        if !log_path(directory, note.base).with_extension("cleaned").exists() {
+            for base in bases(directory)?.into_iter().filter(|base| (note.base + 1..note.end).contains(base)) {
+                store::remove(&index_path(directory, base))?;
+                store::remove(&log_path(directory, base))?;
+            }
+        }
+        note.remove(directory)
+    }
+}
+
+fn bases(directory: &Path) -> io::Result<BTreeSet<i64>> {
+    let mut bases = BTreeSet::new();
+    for entry in fs::read_dir(directory).map_err(store::at("list", directory))? {
+        bases.extend(base_of(&entry?.path()));
+    }
+    Ok(bases)
+}
+
+/// Where the segment begins that the file is part of.
+fn base_of(path: &Path) -> Option<i64> {
+    path.file_stem()?.to_str()?.parse().ok()
 }
 
 /// A log as it was found.
@@ -91,8 +142,7 @@ fn list(directory: &Path) -> io::Result<BTreeMap<i64, Found>> {
     let mut found: BTreeMap<i64, Found> = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(store::at("list", directory))? {
         let path = entry?.path();
-        let base = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        match (path.extension().and_then(|extension| extension.to_str()), base) {
+        match (path.extension().and_then(|extension| extension.to_str()), base_of(&path)) {
             (Some("log"), Some(base)) => found.entry(base).or_default().log = true,
             (Some("index"), Some(base)) => found.entry(base).or_default().index = read_index(&path)?,
             (Some("cleaned" | "tmp"), _) => store::remove(&path)?,
@@ -113,6 +163,7 @@ fn read_index(path: &Path) -> io::Result<Option<Index>> {
 /// Opens the log in a directory. Gives at least one segment, the last of which can be appended to.
 pub(super) fn recover(directory: &Path, now_ms: i64) -> io::Result<Recovered> {
     let start = read_start(directory)?;
+    MergeNote::finish(directory)?;
     let mut found = list(directory)?;
     remove_deleted(directory, &mut found, start)?;
     let snapshot = Snapshot::read(directory)?;

@@ -258,12 +258,12 @@ impl Segment {
     /// The index goes before the file that it describes and comes back after the new one, so that a
     /// crash leaves a file without an index and never one with another's.
     pub(super) fn take_over(&mut self, mut replacement: Self) -> io::Result<()> {
-        replacement.index.end = self.index.end;
         let index = self.path.with_extension("index");
         store::remove(&index)?;
         self.indexed_bytes = None;
         store::sync_parent(&self.path)?;
         fs::rename(&replacement.path, &self.path).map_err(store::at("replace", &self.path))?;
+        // From here on it is the segment, whatever fails yet.
         replacement.path.clone_from(&self.path);
         *self = replacement;
         store::sync_parent(&self.path)?;

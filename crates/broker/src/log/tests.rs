@@ -19,6 +19,7 @@ fn cleaning() -> Cleaning {
         delete_retention_ms: i64::MAX,
         dirty_ratio: 0.0,
         compaction_lag_ms: (0, i64::MAX),
+        segment_bytes: 1_000,
         producers_max: 100,
         unpacked_bytes_max: 1 << 20,
     }

@@ -20,7 +20,8 @@ impl Chance {
 
 pub(crate) const PLAIN: &str = "plain";
 pub(crate) const KEYED: &str = "keyed";
-pub(crate) const TRANSACTIONAL: &str = "transactional";
+/// Its name sorts first: it is compacted before the others.
+pub(crate) const TRANSACTIONAL: &str = "changes";
 const N_PARTITIONS: i32 = 2;
 const N_KEYS: u64 = 20;
 /// As the transactions' group and the committer's.
