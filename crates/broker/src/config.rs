@@ -11,11 +11,11 @@ enum Kind {
         min: i64,
     },
     Ratio,
-    Flag,
     OneOf(&'static [&'static str]),
     /// A comma-separated list of these.
     Some(&'static [&'static str]),
-    Text,
+    /// Means nothing here: another value than the default would be a promise that is not kept.
+    Fixed,
 }
 
 /// A configuration that Kafka knows for topics.
@@ -34,42 +34,41 @@ const AT_LEAST_ZERO: Kind = Kind::Integer { min: 0 };
 const AT_LEAST_ONE: Kind = Kind::Integer { min: 1 };
 const OR_WITHOUT_BOUND: Kind = Kind::Integer { min: -1 };
 const FOR_EVER: &str = "9223372036854775807";
-const CODECS: Kind = Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 
-/// Every topic configuration of Apache Kafka 3.9. Those that mean nothing to a single node are stored and
-/// described, and otherwise without effect.
+/// Every topic configuration of Apache Kafka 3.9. Those that would have no effect here are described, and
+/// refused where they are set to anything but the default.
 pub(crate) const KNOWN: &[Known] = &[
     known("cleanup.policy", "delete", Kind::Some(&["compact", "delete"])),
-    known("compression.type", "producer", CODECS),
+    known("compression.type", "producer", Kind::Fixed),
     known("delete.retention.ms", "86400000", AT_LEAST_ZERO),
-    known("file.delete.delay.ms", "60000", AT_LEAST_ZERO),
+    known("file.delete.delay.ms", "60000", Kind::Fixed),
     known("flush.messages", FOR_EVER, AT_LEAST_ONE),
     known("flush.ms", FOR_EVER, AT_LEAST_ZERO),
-    known("follower.replication.throttled.replicas", "", Kind::Text),
-    known("index.interval.bytes", "4096", AT_LEAST_ZERO),
-    known("leader.replication.throttled.replicas", "", Kind::Text),
-    known("local.retention.bytes", "-2", Kind::Integer { min: -2 }),
-    known("local.retention.ms", "-2", Kind::Integer { min: -2 }),
+    known("follower.replication.throttled.replicas", "", Kind::Fixed),
+    known("index.interval.bytes", "4096", Kind::Fixed),
+    known("leader.replication.throttled.replicas", "", Kind::Fixed),
+    known("local.retention.bytes", "-2", Kind::Fixed),
+    known("local.retention.ms", "-2", Kind::Fixed),
     known("max.compaction.lag.ms", FOR_EVER, AT_LEAST_ONE),
     known("max.message.bytes", "1048588", AT_LEAST_ZERO),
-    known("message.downconversion.enable", "true", Kind::Flag),
-    known("message.format.version", "3.0-IV1", Kind::Text),
+    known("message.downconversion.enable", "true", Kind::Fixed),
+    known("message.format.version", "3.0-IV1", Kind::Fixed),
     known("message.timestamp.after.max.ms", FOR_EVER, AT_LEAST_ZERO),
     known("message.timestamp.before.max.ms", FOR_EVER, AT_LEAST_ZERO),
     known("message.timestamp.difference.max.ms", FOR_EVER, AT_LEAST_ZERO),
     known("message.timestamp.type", "CreateTime", Kind::OneOf(&["CreateTime", "LogAppendTime"])),
     known("min.cleanable.dirty.ratio", "0.5", Kind::Ratio),
     known("min.compaction.lag.ms", "0", AT_LEAST_ZERO),
-    known("min.insync.replicas", "1", AT_LEAST_ONE),
-    known("preallocate", "false", Kind::Flag),
-    known("remote.storage.enable", "false", Kind::Flag),
+    known("min.insync.replicas", "1", Kind::Fixed),
+    known("preallocate", "false", Kind::Fixed),
+    known("remote.storage.enable", "false", Kind::Fixed),
     known("retention.bytes", "-1", OR_WITHOUT_BOUND),
     known("retention.ms", "604800000", OR_WITHOUT_BOUND),
     known("segment.bytes", "1073741824", Kind::Integer { min: 1_024 }),
-    known("segment.index.bytes", "10485760", Kind::Integer { min: 4 }),
-    known("segment.jitter.ms", "0", AT_LEAST_ZERO),
+    known("segment.index.bytes", "10485760", Kind::Fixed),
+    known("segment.jitter.ms", "0", Kind::Fixed),
     known("segment.ms", "604800000", AT_LEAST_ONE),
-    known("unclean.leader.election.enable", "false", Kind::Flag),
+    known("unclean.leader.election.enable", "false", Kind::Fixed),
 ];
 
 /// Why a configuration was refused.
@@ -79,6 +78,8 @@ pub(crate) enum ConfigError {
     Unknown { name: String },
     #[error("topic configuration `{name}` cannot be `{value}`")]
     Value { name: String, value: String },
+    #[error("topic configuration `{name}` has no effect on this broker, it stays `{default}`")]
+    Fixed { name: String, default: &'static str },
     #[error("topic configuration `{name}` is not a list")]
     NotAList { name: String },
 }
@@ -108,10 +109,9 @@ impl Kind {
         match self {
             Self::Integer { min } => value.parse::<i64>().is_ok_and(|value| value >= min),
             Self::Ratio => value.parse::<f64>().is_ok_and(|value| (0.0..=1.0).contains(&value)),
-            Self::Flag => matches!(value, "true" | "false"),
             Self::OneOf(values) => values.contains(&value),
             Self::Some(values) => list(value).all(|value| values.contains(&value)),
-            Self::Text => value.len() <= 10_000,
+            Self::Fixed => false,
         }
     }
 }
@@ -142,6 +142,13 @@ impl TopicConfig {
                 return Err(ConfigError::NotAList { name: name.to_owned() });
             }
         };
+        if matches!(known.kind, Kind::Fixed) {
+            if value != known.default {
+                return Err(ConfigError::Fixed { name: name.to_owned(), default: known.default });
+            }
+            self.overrides.remove(known.name);
+            return Ok(());
+        }
         if !known.kind.admits(&value) {
             return Err(ConfigError::Value { name: name.to_owned(), value });
         }
@@ -180,6 +187,14 @@ impl TopicConfig {
         }
     }
 
+    fn timestamps(&self) -> TimestampBounds {
+        let either = self.integer("message.timestamp.difference.max.ms");
+        TimestampBounds {
+            before_max: self.integer("message.timestamp.before.max.ms").min(either),
+            after_max: self.integer("message.timestamp.after.max.ms").min(either),
+        }
+    }
+
     /// What the configuration means for storing batches.
     pub(crate) fn settings(&self, fsync: Fsync, limits: &Limits) -> TopicSettings {
         let policy = self.text("cleanup.policy");
@@ -206,7 +221,27 @@ impl TopicConfig {
                 unpacked_bytes_max: limits.unpacked_bytes_max,
             },
             flush: self.flush(fsync),
+            timestamps: self.timestamps(),
         }
+    }
+}
+
+/// How far a record's timestamp may be from the broker's clock, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimestampBounds {
+    pub(crate) before_max: i64,
+    pub(crate) after_max: i64,
+}
+
+impl TimestampBounds {
+    /// Whether there are any: to keep to them, records must be looked at.
+    pub(crate) fn any(&self) -> bool {
+        self.before_max.min(self.after_max) < i64::MAX
+    }
+
+    pub(crate) fn admit(&self, timestamp: i64, now_ms: i64) -> bool {
+        now_ms.saturating_sub(timestamp) <= self.before_max
+            && timestamp.saturating_sub(now_ms) <= self.after_max
     }
 }
 
@@ -228,6 +263,8 @@ pub(crate) struct TopicSettings {
     pub(crate) append: AppendPolicy,
     pub(crate) cleaning: Cleaning,
     pub(crate) flush: Flushing,
+    /// For timestamps that the producer sets.
+    pub(crate) timestamps: TimestampBounds,
 }
 
 #[cfg(test)]
@@ -237,7 +274,8 @@ mod tests {
     #[test]
     fn every_default_is_valid() {
         for known in KNOWN {
-            assert!(known.kind.admits(known.default), "{}", known.name);
+            let fixed = matches!(known.kind, Kind::Fixed);
+            assert!(fixed || known.kind.admits(known.default), "{}", known.name);
         }
     }
 
@@ -249,6 +287,30 @@ mod tests {
         assert!(config.change("retention.ms", Change::Append("1".into())).is_err());
         assert!(config.change("cleanup.policy", Change::Set("compact,burn".into())).is_err());
         assert_eq!(config, TopicConfig::default());
+    }
+
+    #[test]
+    fn what_has_no_effect_keeps_its_default() {
+        let mut config = TopicConfig::default();
+        let refused = config.change("min.insync.replicas", Change::Set("2".into())).unwrap_err();
+        let message = "topic configuration `min.insync.replicas` has no effect on this broker, it stays `1`";
+        assert_eq!(refused.to_string(), message);
+        config.change("min.insync.replicas", Change::Set("1".into())).unwrap();
+        config.change("compression.type", Change::Delete).unwrap();
+        assert_eq!(config, TopicConfig::default());
+    }
+
+    #[test]
+    fn a_topic_may_be_flushed_more_often_than_the_broker_says_and_not_less() {
+        let mut config = TopicConfig::default();
+        let limits = Limits::default();
+        config.change("flush.ms", Change::Set("5000".into())).unwrap();
+        config.change("flush.messages", Change::Set("7".into())).unwrap();
+        let flush = config.settings(Fsync::Never, &limits).flush;
+        assert_eq!((flush.before_answer, flush.n_records_max, flush.interval_ms), (false, 7, 5_000));
+        let every = config.settings(Fsync::Every(std::time::Duration::from_secs(1)), &limits).flush;
+        assert_eq!(every.interval_ms, 1_000);
+        assert!(config.settings(Fsync::EveryAppend, &limits).flush.before_answer);
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub(crate) struct Journal {
     file: File,
     size_bytes: u64,
     fsync: Fsync,
+    /// Behind the last entry there is part of one that was not added.
+    torn: bool,
 }
 
 impl Journal {
@@ -104,22 +106,34 @@ impl Journal {
         if intact < content.len() {
             file.set_len(intact as u64)?;
         }
-        Ok((Self { path: path.to_owned(), file, size_bytes: intact as u64, fsync }, entries))
+        let size_bytes = intact as u64;
+        Ok((Self { path: path.to_owned(), file, size_bytes, fsync, torn: false }, entries))
     }
 
-    /// Adds one entry, which must not contain a line feed.
+    /// Adds one entry, which must not contain a line feed. After an error it is not there.
     pub(crate) fn append(&mut self, entry: &str) -> io::Result<()> {
+        if self.torn {
+            self.cut()?;
+        }
         let line = line(entry);
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+        let mut added = self.file.write_all(line.as_bytes()).map_err(at("write", &self.path));
+        if self.fsync == Fsync::EveryAppend {
+            added = added.and_then(|()| self.file.sync_data().map_err(at("flush", &self.path)));
+        }
+        if let Err(error) = added {
             // Part of the line may be there; the next entry must not be glued to it.
-            self.file.set_len(self.size_bytes)?;
+            self.torn = true;
+            self.cut()?;
             return Err(error);
         }
         self.size_bytes += line.len() as u64;
-        match self.fsync {
-            Fsync::Never | Fsync::Every(_) => Ok(()),
-            Fsync::EveryAppend => self.file.sync_data(),
-        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.size_bytes).map_err(at("shorten", &self.path))?;
+        self.torn = false;
+        Ok(())
     }
 
     /// Replaces everything by these entries.
@@ -128,6 +142,7 @@ impl Journal {
         replace(&self.path, content.as_bytes())?;
         self.file = OpenOptions::new().append(true).open(&self.path)?;
         self.size_bytes = content.len() as u64;
+        self.torn = false;
         Ok(())
     }
 

@@ -59,8 +59,15 @@ fn append(node: &Node, topic: &Topic, index: i32, records: Bytes) -> Result<Stor
     if settings.cleaning.compact && !batch.keyed(node.options.limits.unpacked_bytes_max) {
         return Err(ResponseError::InvalidRecord);
     }
+    let now_ms = now_ms();
+    if settings.timestamps.any() && !settings.append.append_time {
+        let admit = |timestamp| settings.timestamps.admit(timestamp, now_ms);
+        if !batch.stamped(node.options.limits.unpacked_bytes_max, admit) {
+            return Err(ResponseError::InvalidTimestamp);
+        }
+    }
     let mut log = lock(&partition.log);
-    let appended = log.append(&batch, &settings.append, now_ms())?;
+    let appended = log.append(&batch, &settings.append, now_ms)?;
     let (log_start, end) = (log.start(), log.next());
     let flush = settings.flush.before_answer || log.unflushed().0 >= settings.flush.n_records_max;
     drop(log);

@@ -143,6 +143,14 @@ impl Produced {
             .is_ok_and(|records| records.iter().all(|record| record.key.is_some()))
     }
 
+    /// Whether every record's timestamp is within bounds. As [`Self::keyed`] where it cannot be unpacked.
+    pub(crate) fn stamped(&self, unpacked_bytes_max: usize, admit: impl Fn(i64) -> bool) -> bool {
+        let base = self.header.base_timestamp;
+        records(&self.bytes, unpacked_bytes_max).is_ok_and(|records| {
+            records.iter().all(|record| admit(base.saturating_add(record.timestamp_delta)))
+        })
+    }
+
     /// The bytes to store at `base`. Neither the base offset nor the leader epoch is under the checksum.
     pub(crate) fn stored_at(&self, base: i64) -> Vec<u8> {
         let mut stored = self.bytes.to_vec();

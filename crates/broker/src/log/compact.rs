@@ -18,6 +18,7 @@ use super::clean::Cleaning;
 use super::producers::Aborted;
 use super::recovery::MergeNote;
 use super::segment::{Located, Segment, View, damage};
+use crate::store;
 use crate::sync::lock;
 
 /// Bytes of keys that one pass remembers. A log with more is compacted over several passes.
@@ -113,6 +114,8 @@ impl Log {
             absorbed.iter().try_for_each(Segment::remove)?;
         }
         taken?;
+        // Without the note, nothing tells that files which a power cut brings back were merged.
+        store::sync_directory(&self.directory)?;
         note.remove(&self.directory)
     }
 

@@ -59,8 +59,8 @@ impl Flushed {
 /// Files to be flushed.
 #[derive(Debug)]
 pub(crate) struct Flush {
-    files: Vec<Arc<File>>,
-    directory: Option<PathBuf>,
+    pub(super) files: Vec<Arc<File>>,
+    pub(super) directory: Option<PathBuf>,
     end: i64,
 }
 

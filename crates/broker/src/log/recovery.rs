@@ -167,6 +167,10 @@ pub(super) fn recover(directory: &Path, now_ms: i64) -> io::Result<Recovered> {
     let mut found = list(directory)?;
     remove_deleted(directory, &mut found, start)?;
     let snapshot = Snapshot::read(directory)?;
+    if snapshot.is_none() && found.is_empty() {
+        // From here on, a log without a snapshot is one that has lost it.
+        Snapshot::default().write(directory)?;
+    }
     if snapshot.is_none() && found.values().any(|found| found.index.is_some()) {
         tracing::warn!(directory = %directory.display(), "a log without its snapshot is read from its start");
     }
@@ -334,6 +338,14 @@ impl Opening<'_> {
     /// Sees to it that the log ends where it is known to have ended, in a segment that takes more.
     fn finish(&mut self) -> io::Result<()> {
         let end = self.segments.last().map_or(self.start, |last| last.index.end);
+        if end < self.start {
+            // Their deletion reached the disk, the records did not.
+            for segment in self.segments.drain(..) {
+                segment.remove()?;
+            }
+            self.segments.push(Segment::create(self.directory, self.start, self.now_ms)?);
+            return Ok(());
+        }
         let intact = self.segments.last().is_none_or(|last| !last.damaged);
         if intact && end < self.recovery_point {
             self.lost(end, self.recovery_point)?;

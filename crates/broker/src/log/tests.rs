@@ -1,7 +1,8 @@
+mod model;
+
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 
 use super::batch::tests::{Pair, owned, produced};
 use super::batch::{Outcome, Produced};
@@ -16,7 +17,7 @@ fn cleaning() -> Cleaning {
         delete: false,
         retention_ms: -1,
         retention_bytes: -1,
-        delete_retention_ms: i64::MAX,
+        delete_retention_ms: 25,
         dirty_ratio: 0.0,
         compaction_lag_ms: (0, i64::MAX),
         segment_bytes: 1_000,
@@ -29,8 +30,11 @@ fn batch(records: &[Pair<'_>], timestamp: i64) -> Produced {
     Produced::parse(produced(records, timestamp).into(), usize::MAX).unwrap()
 }
 
+/// Offset, key, and whether it is a tombstone.
+type Read = (i64, Vec<u8>, bool);
+
 /// Every record from `offset` on: offset and key.
-fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<(i64, Vec<u8>)> {
+fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<Read> {
     let mut records = Vec::new();
     while let Some(slice) = log.slice(offset, upto, bytes_max).unwrap() {
         assert!(slice.end > offset, "a slice that does not get on");
@@ -44,120 +48,13 @@ fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<(i64
             for record in batch::records(&one, 1 << 20).unwrap() {
                 let at = header.base + record.offset_delta;
                 if at >= offset && !header.control() {
-                    records.push((at, record.key.unwrap_or_default().to_vec()));
+                    records.push((at, record.key.unwrap_or_default().to_vec(), record.tombstone));
                 }
             }
         }
         offset = slice.end;
     }
     records
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Append {
-        n_records: usize,
-        key: u8,
-        value_bytes: usize,
-    },
-    Reopen,
-    /// Bytes of a batch that did not make it.
-    Tear(usize),
-    DeleteBefore(u8),
-    Compact,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        6 => (1..4_usize, 0..5_u8, 0..400_usize)
-            .prop_map(|(n_records, key, value_bytes)| Step::Append { n_records, key, value_bytes }),
-        1 => Just(Step::Reopen),
-        1 => (1..120_usize).prop_map(Step::Tear),
-        1 => any::<u8>().prop_map(Step::DeleteBefore),
-        1 => Just(Step::Compact),
-    ];
-    proptest::collection::vec(step, 1..40)
-}
-
-/// What may be read, and which of it compaction may have removed.
-#[derive(Default)]
-struct Model {
-    start: i64,
-    records: Vec<(i64, Vec<u8>)>,
-}
-
-impl Model {
-    fn readable(&self) -> Vec<(i64, Vec<u8>)> {
-        self.records.iter().filter(|(offset, _)| *offset >= self.start).cloned().collect()
-    }
-
-    /// The last record of each key.
-    fn newest(&self) -> Vec<(i64, Vec<u8>)> {
-        let readable = self.readable();
-        let later = |(offset, key): &&(i64, Vec<u8>)| {
-            !readable.iter().any(|(other, same)| same == key && other > offset)
-        };
-        readable.iter().filter(later).cloned().collect()
-    }
-}
-
-fn tear(directory: &Path, n_bytes: usize) {
-    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    paths.sort();
-    let torn = &produced(&[(Some(b"torn"), Some(&[7; 100]))], 0)[..n_bytes];
-    let last = fs::OpenOptions::new().append(true).open(paths.last().unwrap()).unwrap();
-    io::Write::write_all(&mut &last, torn).unwrap();
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-    #[test]
-    fn a_log_reads_as_a_list_does(steps in steps(), bytes_max in 1..3_000_usize) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        let mut log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap());
-        let mut model = Model::default();
-        let mut compacted = false;
-        for step in steps {
-            match step {
-                Step::Append { n_records, key, value_bytes } => {
-                    let value = vec![1; value_bytes];
-                    let key = [key];
-                    let records = vec![(Some(&key[..]), Some(&value[..])); n_records];
-                    let base = lock(&log).append(&batch(&records, 5), &POLICY, 5).unwrap().base;
-                    prop_assert_eq!(base, model.records.last().map_or(0, |(offset, _)| offset + 1));
-                    model.records.extend((0..n_records).map(|n| (base + n as i64, key.to_vec())));
-                }
-                Step::Reopen => log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap()),
-                Step::Tear(n_bytes) => {
-                    drop(log);
-                    tear(path, n_bytes);
-                    log = Mutex::new(Log::open(path, Reading::Appended, 0).unwrap());
-                }
-                Step::DeleteBefore(share) => {
-                    let end = lock(&log).end();
-                    let offset = end * i64::from(share) / 255;
-                    lock(&log).delete_before(offset, 5).unwrap();
-                    model.start = model.start.max(offset);
-                }
-                Step::Compact => {
-                    compact(&log, &cleaning(), 10).unwrap();
-                    compacted = true;
-                }
-            }
-            let log = lock(&log);
-            let read = read_all(&log, log.start(), log.end(), bytes_max);
-            prop_assert_eq!(log.start(), model.start);
-            if compacted {
-                let readable = model.readable();
-                prop_assert!(read.iter().all(|record| readable.contains(record)));
-                prop_assert!(model.newest().iter().all(|record| read.contains(record)));
-            } else {
-                prop_assert_eq!(read, model.readable());
-            }
-        }
-    }
 }
 
 #[test]
@@ -173,7 +70,7 @@ fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
     let log = lock(&log);
     let read = read_all(&log, 0, log.end(), 1 << 20);
     let active = log.segments.last().unwrap().base;
-    assert!(log.segments.len() > 3 && read.iter().filter(|(offset, _)| *offset < active).count() == 3);
+    assert!(log.segments.len() > 3 && read.iter().filter(|(offset, ..)| *offset < active).count() == 3);
     assert_eq!(log.end(), 30);
 }
 

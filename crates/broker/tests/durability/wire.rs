@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::offset_commit_request as committed;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
@@ -16,7 +17,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::txn_offset_commit_request as held;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, EndTxnRequest, EndTxnResponse, FetchRequest,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndTxnRequest, EndTxnResponse, FetchRequest,
     FetchResponse, GroupId, InitProducerIdRequest, InitProducerIdResponse, OffsetCommitRequest,
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse,
     ProducerId, RequestHeader, ResponseHeader, TopicName, TransactionalId, TxnOffsetCommitRequest,
@@ -179,6 +180,16 @@ impl Wire {
         let answer = &response.responses[0].partition_responses[0];
         code(answer.error_code)?;
         Ok(answer.base_offset)
+    }
+
+    /// Deletes the records of partition 0 before an offset.
+    pub(crate) fn delete_before(&mut self, topic: &str, offset: i64) -> Answered<()> {
+        let partition = DeleteRecordsPartition::default().with_offset(offset);
+        let topic =
+            DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        let response: DeleteRecordsResponse = self.ask(ApiKey::DeleteRecords, 2, &request)?;
+        code(response.topics[0].partitions[0].error_code)
     }
 
     /// What a reader with `read_committed` sees from `offset` to the last stable offset.
