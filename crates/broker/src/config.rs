@@ -41,7 +41,8 @@ pub(crate) const KNOWN: &[Known] = &[
     known("cleanup.policy", "delete", Kind::Some(&["compact", "delete"])),
     known("compression.type", "producer", Kind::Fixed),
     known("delete.retention.ms", "86400000", AT_LEAST_ZERO),
-    known("file.delete.delay.ms", "60000", Kind::Fixed),
+    // A file is deleted at once, which is within any delay; and no jitter within any bound.
+    known("file.delete.delay.ms", "60000", AT_LEAST_ZERO),
     known("flush.messages", FOR_EVER, AT_LEAST_ONE),
     known("flush.ms", FOR_EVER, AT_LEAST_ZERO),
     known("follower.replication.throttled.replicas", "", Kind::Fixed),
@@ -66,7 +67,7 @@ pub(crate) const KNOWN: &[Known] = &[
     known("retention.ms", "604800000", OR_WITHOUT_BOUND),
     known("segment.bytes", "1073741824", Kind::Integer { min: 1_024 }),
     known("segment.index.bytes", "10485760", Kind::Fixed),
-    known("segment.jitter.ms", "0", Kind::Fixed),
+    known("segment.jitter.ms", "0", AT_LEAST_ZERO),
     known("segment.ms", "604800000", AT_LEAST_ONE),
     known("unclean.leader.election.enable", "false", Kind::Fixed),
 ];

@@ -359,10 +359,17 @@ impl Log {
         // Written first: a crash may leave files below the start, but never a start below the files.
         if let Err(error) = write_start(&self.directory, start) {
             // On a full disk, removing whole files is what makes room; they tell the start themselves.
-            if !self.segments.iter().any(|segment| segment.base == start) {
-                return Err(error);
+            let whole = self.segments.iter().map(|segment| segment.base).rfind(|base| *base <= start);
+            match whole.filter(|whole| *whole > self.start) {
+                Some(whole) if whole == start => {
+                    tracing::warn!(%error, "records are deleted without a note of it");
+                }
+                Some(whole) => {
+                    self.delete_before(whole, now_ms)?;
+                    write_start(&self.directory, start)?;
+                }
+                None => return Err(error),
             }
-            tracing::warn!(%error, "records are deleted without a note of it");
         }
         self.start = start;
         if start == self.next() && self.active().size_bytes() > 0 {
@@ -370,7 +377,9 @@ impl Log {
         }
         while self.segments.len() > 1 && self.segments[1].base <= start {
             self.segments[0].remove()?;
-            self.segments.remove(0);
+            let removed = self.segments.remove(0).file();
+            // As long as anyone holds the file, its room is not free.
+            self.flushed.closed.retain(|closed| !Arc::ptr_eq(closed, &removed));
         }
         Ok(())
     }

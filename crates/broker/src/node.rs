@@ -104,7 +104,9 @@ impl Node {
 
     /// Retention, flushes that are due, compaction, journals. Blocks for as long as the files take.
     pub(crate) fn clean(&self) {
-        self.in_every_partition("a partition was not cleaned", |partition, settings| partition.clean(settings));
+        self.in_every_partition("a partition was not cleaned", |partition, settings| {
+            partition.clean(settings)
+        });
         for tidied in [self.groups.tidy(), self.transactions.tidy()] {
             if let Err(error) = tidied {
                 tracing::warn!(%error, "a journal was not rewritten");

@@ -77,9 +77,10 @@ impl Partition {
         let mut log = lock(&self.log);
         log.reopen(now_ms)?;
         log.retain(cleaning, &settings.append, now_ms)?;
-        let flush_due = log.unflushed().1.is_some_and(|since_ms| {
-            now_ms.saturating_sub(since_ms) >= settings.flush.interval_ms
-        });
+        let flush_due = log
+            .unflushed()
+            .1
+            .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= settings.flush.interval_ms);
         let checkpoint_due = log.checkpoint_due(now_ms);
         drop(log);
         if flush_due {

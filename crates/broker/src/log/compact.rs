@@ -68,9 +68,8 @@ impl Log {
         let dirty: Vec<&&Segment> =
             ready.iter().filter(|segment| segment.index.end > self.first_dirty).collect();
         let dirty_bytes: u64 = dirty.iter().map(|segment| segment.size_bytes()).sum();
-        let overdue = dirty.first().is_some_and(|first| {
-            now_ms.saturating_sub(first.index.begun_ms) > lag_max
-        });
+        let overdue =
+            dirty.first().is_some_and(|first| now_ms.saturating_sub(first.index.begun_ms) > lag_max);
         let enough = dirty_bytes as f64 >= cleaning.dirty_ratio * total as f64;
         if dirty_bytes == 0 || !(enough || overdue) {
             return None;
@@ -234,7 +233,8 @@ impl Pass {
         under_way: &mut HashSet<i64>,
     ) -> io::Result<Segment> {
         let mut replacement = Segment::replacement(&first.view, first.base, first.begun_ms)?;
-        let mut filled = group.iter().try_for_each(|source| self.fill(&mut replacement, source, newest, under_way));
+        let mut filled =
+            group.iter().try_for_each(|source| self.fill(&mut replacement, source, newest, under_way));
         filled = filled.and_then(|()| replacement.file().sync_data());
         if let Err(error) = filled {
             // The disk may be full: what was written of it is room that others need.

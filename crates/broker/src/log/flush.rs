@@ -159,8 +159,7 @@ impl Log {
     pub(crate) fn begin_checkpoint(&mut self) -> io::Result<Checkpoint> {
         let flush = self.begin_flush()?;
         let unindexed = self.segments.iter().filter(|segment| !segment.damaged);
-        let unindexed =
-            unindexed.filter(|segment| segment.indexed_bytes != Some(segment.size_bytes()));
+        let unindexed = unindexed.filter(|segment| segment.indexed_bytes != Some(segment.size_bytes()));
         let indexes = unindexed.map(|segment| (segment.base, segment.size_bytes(), segment.index.encode()));
         Ok(Checkpoint {
             flush,

@@ -81,7 +81,8 @@ impl MergeNote {
         })?;
         // As long as this file is there it has not taken any place.
         if !log_path(directory, note.base).with_extension("cleaned").exists() {
-            for base in bases(directory)?.into_iter().filter(|base| (note.base + 1..note.end).contains(base)) {
+            for base in bases(directory)?.into_iter().filter(|base| (note.base + 1..note.end).contains(base))
+            {
                 store::remove(&index_path(directory, base))?;
                 store::remove(&log_path(directory, base))?;
             }
@@ -270,8 +271,7 @@ impl Opening<'_> {
             "log files are missing: reading offsets `first..end` is an error until the files are back or \
              the records before `end` are deleted"
         );
-        let (mut segment, _) =
-            Segment::open(self.directory, base, Index::lost(base, end, self.now_ms))?;
+        let (mut segment, _) = Segment::open(self.directory, base, Index::lost(base, end, self.now_ms))?;
         segment.damaged = true;
         store::replace(&index_path(self.directory, base), &segment.index.encode())?;
         segment.indexed_bytes = Some(segment.size_bytes());

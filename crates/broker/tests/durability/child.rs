@@ -1,12 +1,12 @@
 //! A broker in a process of its own, to be killed: this test binary, run again.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use tidegate_broker::{Broker, BrokerOptions, Fsync};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener};
 
 const DIRECTORY: &str = "TIDEGATE_TEST_DIRECTORY";
 const FSYNC: &str = "TIDEGATE_TEST_FSYNC";
@@ -112,7 +112,8 @@ impl tracing::Subscriber for Lines {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        eprintln!("{}", line.0);
+        // The file that the line goes to may be as full as the others.
+        let _ = writeln!(std::io::stderr(), "{}", line.0);
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
@@ -144,8 +145,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn broker_process() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     tracing::subscriber::set_global_default(Lines).unwrap();
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut options = BrokerOptions::new(directory, listen);
+    let mut options = BrokerOptions::new(directory, Listener::loopback(0));
     // Everything that works in the background is to be at work when the process is killed.
     options.clean_interval = Duration::from_millis(15);
     if std::env::var(FSYNC).unwrap() == "every append" {

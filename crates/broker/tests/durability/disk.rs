@@ -25,6 +25,11 @@ fn produce_one(wire: &mut Wire, producer: Producer, n: i32) -> Answered<i64> {
     wire.produce("t", 0, batch(producer, n, false, &[(n.to_string(), Some("v".repeat(900)))]))
 }
 
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answered: Answered<T>) {
+    assert!(matches!(answered, Err(Refusal::Code(STORAGE))), "{answered:?}");
+}
+
 /// Produces until it is refused; how many were not.
 fn fill(wire: &mut Wire, producer: Producer, from: i32) -> i32 {
     for n in from..N_MAX {
@@ -38,7 +43,8 @@ fn fill(wire: &mut Wire, producer: Producer, from: i32) -> i32 {
 }
 
 fn check(wire: &mut Wire, n: i32) {
-    let keys: Vec<String> = wire.read("t", 0, 0).unwrap().records.into_iter().map(|seen| seen.pair.0).collect();
+    let keys: Vec<String> =
+        wire.read("t", 0, 0).unwrap().records.into_iter().map(|seen| seen.pair.0).collect();
     assert_eq!(keys, (0..n).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
@@ -53,7 +59,7 @@ fn a_full_disk_is_survived(fsync: Fsync) {
     let n = fill(&mut wire, producer, 0);
     assert!(n > 10, "{n} batches before the disk is full");
     check(&mut wire, n);
-    assert!(matches!(produce_one(&mut wire, producer, n), Err(Refusal::Code(STORAGE))));
+    refused(produce_one(&mut wire, producer, n));
     let mut n_commits = 0;
     while wire.commit_offset("g", "t", n_commits).is_ok() {
         n_commits += 1;
@@ -94,9 +100,9 @@ fn a_disk_that_takes_nothing_at_all_leaves_what_was_acknowledged_readable() {
         produce_one(&mut wire, producer, n).unwrap();
     }
     limit_files(&broker, "0");
-    assert!(matches!(produce_one(&mut wire, producer, 20), Err(Refusal::Code(STORAGE))));
-    assert!(matches!(wire.create("u", 1, &[]), Err(Refusal::Code(STORAGE))));
-    assert!(matches!(wire.commit_offset("g", "t", 1), Err(Refusal::Code(_))));
+    refused(produce_one(&mut wire, producer, 20));
+    refused(wire.create("u", 1, &[]));
+    refused(wire.commit_offset("g", "t", 1));
     check(&mut wire, 20);
     limit_files(&broker, "unlimited");
     assert_eq!(produce_one(&mut wire, producer, 20).unwrap(), 20);

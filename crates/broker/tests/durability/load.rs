@@ -173,7 +173,13 @@ struct Transactional {
 }
 
 impl Transactional {
-    fn one(&mut self, wire: &mut Wire, producer: Producer, sequences: &mut [i32], chance: &mut Chance) -> Answered<()> {
+    fn one(
+        &mut self,
+        wire: &mut Wire,
+        producer: Producer,
+        sequences: &mut [i32],
+        chance: &mut Chance,
+    ) -> Answered<()> {
         let number = self.all.len();
         // Whatever cuts it short before the commit is asked for, aborts it.
         self.all.push((Vec::new(), Some(Fate::Aborted)));
@@ -181,8 +187,9 @@ impl Transactional {
         wire.add_partitions(by, TRANSACTIONAL, (0..N_PARTITIONS).collect())?;
         for partition in 0..N_PARTITIONS {
             let n = 1 + chance.below(3) as usize;
-            let pairs: Vec<Pair> =
-                (0..n).map(|n| (format!("{number}-{partition}-{n}"), Some(format!("{number:0>50}")))).collect();
+            let pairs: Vec<Pair> = (0..n)
+                .map(|n| (format!("{number}-{partition}-{n}"), Some(format!("{number:0>50}"))))
+                .collect();
             self.all[number].0.extend(pairs.iter().map(|(key, _)| (partition, key.clone())));
             let sequence = &mut sequences[partition as usize];
             wire.produce(TRANSACTIONAL, partition, batch(producer, *sequence, true, &pairs))?;
@@ -209,7 +216,8 @@ impl Client for Transactional {
     }
 
     fn check(&mut self, wire: &mut Wire, all: bool) -> Answered<()> {
-        let (first, from) = if all { (0, [0; N_PARTITIONS as usize]) } else { (self.n_checked, self.checked) };
+        let (first, from) =
+            if all { (0, [0; N_PARTITIONS as usize]) } else { (self.n_checked, self.checked) };
         let mut found = BTreeSet::new();
         for partition in 0..N_PARTITIONS {
             let View { records, end } = wire.read(TRANSACTIONAL, partition, from[partition as usize])?;

@@ -1,5 +1,8 @@
 //! What starting reads: counted by the system, not timed.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use crate::child::BrokerProcess;
 use crate::wire::{Wire, batch};
 
@@ -11,6 +14,21 @@ fn bytes_read(broker: &BrokerProcess) -> u64 {
     let counters = std::fs::read_to_string(format!("/proc/{}/io", broker.id())).unwrap();
     let read = counters.lines().find_map(|line| line.strip_prefix("rchar: "));
     read.unwrap().parse().unwrap()
+}
+
+/// Waits until a snapshot takes in half of the batches.
+fn wait_for_checkpoint(directory: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let topic = std::fs::read_dir(directory.join("topics")).unwrap().next().unwrap().unwrap().path();
+    loop {
+        assert!(Instant::now() < deadline, "no checkpoint in time");
+        let snapshot = std::fs::read_to_string(topic.join("0/snapshot")).unwrap();
+        let end = snapshot.split_once("\"end\":").and_then(|(_, rest)| rest.split_once(','));
+        if end.unwrap().0.parse::<i32>().unwrap() >= N_BATCHES / 2 {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn end(broker: &BrokerProcess) -> i64 {
@@ -30,6 +48,7 @@ fn starting_reads_what_is_new_since_the_last_checkpoint_and_not_the_log() {
         let value = "v".repeat(VALUE_BYTES);
         wire.produce("t", 0, batch(producer, n, false, &[("k".to_owned(), Some(value))])).unwrap();
     }
+    wait_for_checkpoint(&directory);
     broker.kill();
 
     // 30 MB are there. A checkpoint is due every 16 MiB, so less than that is new, and one batch.

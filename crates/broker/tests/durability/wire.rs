@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -17,11 +17,11 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::txn_offset_commit_request as held;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndTxnRequest, EndTxnResponse, FetchRequest,
-    FetchResponse, GroupId, InitProducerIdRequest, InitProducerIdResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse,
-    ProducerId, RequestHeader, ResponseHeader, TopicName, TransactionalId, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    EndTxnRequest, EndTxnResponse, FetchRequest, FetchResponse, GroupId, InitProducerIdRequest,
+    InitProducerIdResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+    OffsetFetchResponse, ProduceRequest, ProduceResponse, ProducerId, RequestHeader, ResponseHeader,
+    TopicName, TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use kafka_protocol::records::{
@@ -90,6 +90,8 @@ fn topic_name(name: &str) -> TopicName {
 
 /// One batch as a producer sends it.
 pub(crate) fn batch(producer: Producer, sequence: i32, transactional: bool, pairs: &[Pair]) -> Bytes {
+    // The broker drops what is old.
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let records = pairs.iter().enumerate().map(|(at, (key, value))| Record {
         transactional,
         control: false,
@@ -100,7 +102,7 @@ pub(crate) fn batch(producer: Producer, sequence: i32, transactional: bool, pair
         timestamp_type: TimestampType::Creation,
         offset: at as i64,
         sequence: if sequence < 0 { -1 } else { sequence + at as i32 },
-        timestamp: 1_700_000_000_000,
+        timestamp: since_1970.as_millis() as i64,
         key: Some(Bytes::copy_from_slice(key.as_bytes())),
         value: value.as_ref().map(|value| Bytes::copy_from_slice(value.as_bytes())),
         headers: Default::default(),
@@ -173,7 +175,8 @@ impl Wire {
     /// Appends one batch; gives its first offset.
     pub(crate) fn produce(&mut self, topic: &str, partition: i32, batch: Bytes) -> Answered<i64> {
         let records = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-        let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![records]);
+        let data =
+            TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![records]);
         let request =
             ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![data]);
         let response: ProduceResponse = self.ask(ApiKey::Produce, 9, &request)?;
@@ -208,7 +211,10 @@ impl Wire {
             let response: FetchResponse = self.ask(ApiKey::Fetch, 12, &request)?;
             let answer = &response.responses[0].partitions[0];
             code(answer.error_code)?;
-            let mut aborted: Vec<(i64, i64)> = answer.aborted_transactions.iter().flatten()
+            let mut aborted: Vec<(i64, i64)> = answer
+                .aborted_transactions
+                .iter()
+                .flatten()
                 .map(|aborted| (aborted.first_offset, aborted.producer_id.0))
                 .collect();
             let mut records = answer.records.clone().unwrap_or_default();
@@ -323,9 +329,8 @@ impl Wire {
 
     /// The committed offset of partition 0; -1 if there is none.
     pub(crate) fn committed(&mut self, group: &str, topic: &str) -> Answered<i64> {
-        let topic = OffsetFetchRequestTopic::default()
-            .with_name(topic_name(topic))
-            .with_partition_indexes(vec![0]);
+        let topic =
+            OffsetFetchRequestTopic::default().with_name(topic_name(topic)).with_partition_indexes(vec![0]);
         let request = OffsetFetchRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_topics(Some(vec![topic]))

@@ -17,25 +17,50 @@ const N_KEYS: u8 = 5;
 #[derive(Debug, Clone)]
 enum Step {
     /// Outside of any transaction, by nobody.
-    Append { n_records: usize, key: u8, value_bytes: usize },
+    Append {
+        n_records: usize,
+        key: u8,
+        value_bytes: usize,
+    },
     /// By an idempotent producer; what it sent last is sent again.
-    AppendOnce { key: u8 },
+    AppendOnce {
+        key: u8,
+    },
     Repeat,
-    AppendInTransaction { producer: i64, key: u8, tombstone: bool },
-    End { producer: i64, commit: bool },
+    AppendInTransaction {
+        producer: i64,
+        key: u8,
+        tombstone: bool,
+    },
+    End {
+        producer: i64,
+        commit: bool,
+    },
     Flush,
     Checkpoint,
     Compact,
-    Retain { bytes: i64 },
-    DeleteBefore { share: u8 },
+    Retain {
+        bytes: i64,
+    },
+    DeleteBefore {
+        share: u8,
+    },
     /// The process ends, and the next one finds all of its files.
     Reopen,
     /// Of the batch that was being appended only a part is there.
-    ReopenTorn { n_bytes: usize },
+    ReopenTorn {
+        n_bytes: usize,
+    },
     /// Somebody has removed indexes or the snapshot.
-    ReopenWithout { indexes: bool, snapshot: bool },
+    ReopenWithout {
+        indexes: bool,
+        snapshot: bool,
+    },
     /// Of what was not flushed only some is there, and some of that is garbage.
-    LosePower { shares: Vec<u8>, garbage: bool },
+    LosePower {
+        shares: Vec<u8>,
+        garbage: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -131,11 +156,10 @@ impl World {
     }
 
     fn open_since(&self, id: i64) -> Option<i64> {
-        let ended = |entry: &Entry| matches!(entry.content, Content::Marker { producer, .. } if producer == id);
+        let ended =
+            |entry: &Entry| matches!(entry.content, Content::Marker { producer, .. } if producer == id);
         let from = self.entries.iter().rposition(ended).map_or(0, |at| at + 1);
-        let of = |entry: &&Entry| {
-            matches!(entry.content, Content::Records { producer: Some((by, _)), .. } if by == id)
-        };
+        let of = |entry: &&Entry| matches!(entry.content, Content::Records { producer: Some((by, _)), .. } if by == id);
         self.entries[from..].iter().find(of).map(|entry| entry.first)
     }
 
@@ -159,7 +183,9 @@ impl World {
         let stable_end = self.stable_end();
         let mut readable = Vec::new();
         for (at, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.end <= stable_end) {
-            if let Content::Records { key, tombstone, .. } = entry.content && !self.hidden(at) {
+            if let Content::Records { key, tombstone, .. } = entry.content
+                && !self.hidden(at)
+            {
                 let offsets = (entry.first..entry.end).filter(|offset| *offset >= self.start);
                 readable.extend(offsets.map(|offset| (offset, vec![key], tombstone)));
             }
@@ -395,7 +421,8 @@ impl World {
                     skipped.remove(&header.producer_id);
                 } else if !(header.transactional() && skipped.contains(&header.producer_id)) {
                     let all = batch::records(&one, 1 << 20).unwrap().into_iter();
-                    let all = all.map(|r| (header.base + r.offset_delta, r.key.unwrap().to_vec(), r.tombstone));
+                    let all =
+                        all.map(|r| (header.base + r.offset_delta, r.key.unwrap().to_vec(), r.tombstone));
                     records.extend(all.filter(|(at, ..)| *at >= offset));
                 }
             }
