@@ -35,6 +35,7 @@ impl BrokerProcess {
             .unwrap_or_else(|| panic!("no broker: {}", std::fs::read_to_string(log).unwrap()))
     }
 
+    #[expect(clippy::zombie_processes, reason = "whatever panics here ends the test and its children")]
     /// `None`: it ended instead of serving; its last words are in the log.
     pub(crate) fn try_start(directory: &Path, script: &str, fsync: Fsync) -> Option<Self> {
         let log = directory.with_extension("stderr");

@@ -161,12 +161,19 @@ enum Fate {
     Doubted,
 }
 
+#[derive(Debug)]
+struct Transaction {
+    /// With their partition.
+    keys: Vec<(i32, String)>,
+    fate: Fate,
+}
+
 /// Transactions over two partitions and an offset, every record under a key of its own: compaction
 /// must leave what is committed.
 #[derive(Default)]
 struct Transactional {
-    /// By number: keys by partition, and the fate.
-    all: Vec<(Vec<(i32, String)>, Option<Fate>)>,
+    /// By number.
+    all: Vec<Transaction>,
     /// The transactions that have been checked, and where each partition is read on.
     n_checked: usize,
     checked: [i64; N_PARTITIONS as usize],
@@ -182,7 +189,7 @@ impl Transactional {
     ) -> Answered<()> {
         let number = self.all.len();
         // Whatever cuts it short before the commit is asked for, aborts it.
-        self.all.push((Vec::new(), Some(Fate::Aborted)));
+        self.all.push(Transaction { keys: Vec::new(), fate: Fate::Aborted });
         let by = (TRANSACTIONAL_ID, producer);
         wire.add_partitions(by, TRANSACTIONAL, (0..N_PARTITIONS).collect())?;
         for partition in 0..N_PARTITIONS {
@@ -190,7 +197,7 @@ impl Transactional {
             let pairs: Vec<Pair> = (0..n)
                 .map(|n| (format!("{number}-{partition}-{n}"), Some(format!("{number:0>50}"))))
                 .collect();
-            self.all[number].0.extend(pairs.iter().map(|(key, _)| (partition, key.clone())));
+            self.all[number].keys.extend(pairs.iter().map(|(key, _)| (partition, key.clone())));
             let sequence = &mut sequences[partition as usize];
             wire.produce(TRANSACTIONAL, partition, batch(producer, *sequence, true, &pairs))?;
             *sequence += n as i32;
@@ -198,10 +205,10 @@ impl Transactional {
         wire.hold_offset(by, IN_TRANSACTIONS, (PLAIN, number as i64))?;
         let commit = chance.below(3) > 0;
         if commit {
-            self.all[number].1 = Some(Fate::Doubted);
+            self.all[number].fate = Fate::Doubted;
         }
         wire.end_transaction(by, commit)?;
-        self.all[number].1 = Some(if commit { Fate::Committed } else { Fate::Aborted });
+        self.all[number].fate = if commit { Fate::Committed } else { Fate::Aborted };
         Ok(())
     }
 }
@@ -226,16 +233,16 @@ impl Client for Transactional {
             }
             self.checked[partition as usize] = end;
         }
-        for (number, (keys, fate)) in self.all.iter_mut().enumerate().skip(first) {
+        for (number, Transaction { keys, fate }) in self.all.iter_mut().enumerate().skip(first) {
             let n_found = keys.iter().filter(|key| found.remove(key)).count();
-            if *fate == Some(Fate::Doubted) {
-                *fate = Some(if n_found > 0 { Fate::Committed } else { Fate::Aborted });
+            if *fate == Fate::Doubted {
+                *fate = if n_found > 0 { Fate::Committed } else { Fate::Aborted };
             }
-            let expected = if *fate == Some(Fate::Committed) { keys.len() } else { 0 };
+            let expected = if *fate == Fate::Committed { keys.len() } else { 0 };
             assert_eq!(n_found, expected, "transaction {number} was {fate:?}: {keys:?}");
         }
         assert!(found.is_empty(), "{found:?} was read from nowhere");
-        let last = self.all.iter().rposition(|(_, fate)| *fate == Some(Fate::Committed));
+        let last = self.all.iter().rposition(|transaction| transaction.fate == Fate::Committed);
         let last = last.map_or(-1, |number| number as i64);
         assert_eq!(wire.committed(IN_TRANSACTIONS, PLAIN)?, last, "the offset is the last transaction's");
         self.n_checked = self.all.len();

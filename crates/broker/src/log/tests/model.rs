@@ -324,6 +324,13 @@ impl World {
                     self.note(base, 1, Content::Marker { producer, commit });
                 }
             }
+            step => self.maintain(step)?,
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self, step: Step) -> TestCaseResult {
+        match step {
             Step::Flush => {
                 let flush = lock(&self.log).begin_flush().unwrap();
                 self.flush(&flush);
