@@ -116,3 +116,15 @@ async fn the_next_replica_is_asked_after_one_that_is_down() {
     assert_eq!(client.query("SELECT 1").await, Ok("1\n".into()), "after {first:?}");
     assert_eq!(client.query("SELECT 1").await, Ok("1\n".into()));
 }
+
+#[tokio::test]
+async fn the_next_replica_is_asked_after_one_that_lacks_a_table() {
+    let head =
+        "HTTP/1.1 404 X\r\nX-ClickHouse-Server-Display-Name: x\r\nX-ClickHouse-Exception-Code: 60\r\n\r\n";
+    let lags =
+        serve(format!("{head}Code: 60. DB::Exception: Table ev.t does not exist. (UNKNOWN_TABLE)"), b"");
+    let client = client(vec![lags, serve(format!("{OK}Content-Length: 2\r\n\r\n1\n"), b"")]);
+    let first = client.query("SELECT 1").await;
+    assert_eq!(client.query("SELECT 1").await, Ok("1\n".into()), "after {first:?}");
+    assert_eq!(client.query("SELECT 1").await, Ok("1\n".into()));
+}

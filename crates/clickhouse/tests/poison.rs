@@ -1,0 +1,163 @@
+//! Rows that only the real server refuses, through the real pipeline: of N rows with k bad ones, N-k are
+//! stored and k become dead letters, in order. Skipped, with a message, where the library is absent.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
+use tidegate_codec::PlanOptions;
+use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
+use tidegate_core::{Checkpoint, DeadLetterContext, ReasonCode, Stage, TopicPartition};
+use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
+use tidegate_pipeline::{Budget, Connector, ConnectorSettings, EventSchemas, FlushPolicy, Metrics, Status};
+use tidegate_testkit::{Crash, FakeKafka};
+
+/// Not a claim: the engine's process when these tests start one.
+#[test]
+#[ignore = "is the engine's process, started by the other tests"]
+fn engine_child() {
+    tidegate_engine::run_child_if_asked();
+}
+
+/// Tables that refuse `x`, each in another way.
+const KINDS: [(&str, &str); 3] = [
+    ("check", "name String, CONSTRAINT fine CHECK name != 'x'"),
+    ("materialized", "name String, n UInt64 MATERIALIZED toUInt64(name)"),
+    ("default", "name String, n UInt8 DEFAULT throwIf(name = 'x')"),
+];
+
+fn settings(table: &str) -> ConnectorSettings {
+    let context = DeadLetterContext {
+        connector: "c".to_owned(),
+        group: format!("group-{table}"),
+        processor: "tidegate/test".to_owned(),
+    };
+    let template = Template::parse(table).unwrap();
+    ConnectorSettings {
+        context,
+        database: "ev".to_owned(),
+        route: TableRoute { template, map: BTreeMap::new(), unmapped: Unmapped::Template },
+        plan: PlanOptions::default(),
+        flush: FlushPolicy { rows_max: 1000, bytes_max: 1 << 20, linger: Duration::from_millis(20) },
+        guarantee: Delivery::ExactlyOnce,
+        tombstones: Tombstones::Reject,
+        dead_letter_table: None,
+        halt_when: None,
+        inserts_max: 2,
+        drain_max: Duration::from_secs(1),
+        retry_wait: (Duration::from_millis(10), Duration::from_millis(100)),
+        describe_every: Duration::from_secs(30),
+    }
+}
+
+/// Delivers `n` records of which those at `bad` are poison; gives the dead letters' offsets.
+async fn deliver(client: &Client, table: &str, n: i64, bad: &[i64]) -> Vec<i64> {
+    let kafka = FakeKafka::default();
+    let source = TopicPartition::new("t", 0);
+    for offset in 0..n {
+        let name = if bad.contains(&offset) { "x" } else { "1" };
+        kafka.produce(&source, Some(format!(r#"{{"name":"{name}"}}"#).as_bytes()), &[]);
+    }
+    let (mut from, log) = kafka.join(1000, Crash::never());
+    let world = (Arc::new(log), Arc::new(client.clone()));
+    let shown = (Budget::new(64 << 20), Status::new("c"));
+    let schemas = (EventSchemas::none(), None);
+    let connector = Connector::new(settings(table), world, schemas, &Metrics::unregistered(), shown);
+    let settled = async {
+        while kafka.committed(&source) != Some(Checkpoint::settled(n)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), connector.run(&mut from, settled)).await.unwrap();
+    let letters = kafka.dead_letters();
+    let refused = |letter: &tidegate_testkit::FakeDeadLetter| {
+        (letter.stage, letter.code) == (Stage::Insert, ReasonCode::RowRefused)
+    };
+    assert!(letters.iter().all(refused), "{table}: {letters:?}");
+    letters.iter().map(|letter| letter.offset).collect()
+}
+
+async fn offsets(client: &Client, table: &str) -> Vec<i64> {
+    let sql = format!("SELECT _offset FROM ev.{table} ORDER BY _offset");
+    client.query(&sql).await.unwrap().lines().map(|line| line.parse().unwrap()).collect()
+}
+
+async fn create(client: &Client, columns: &str, table: &str) {
+    let ddl = format!(
+        "CREATE TABLE ev.{table} ({columns}, _offset Int64) ENGINE = MergeTree ORDER BY _offset \
+         SETTINGS non_replicated_deduplication_window = 1000"
+    );
+    client.execute(&ddl).await.unwrap();
+}
+
+/// A client with a database `ev` to work in.
+async fn start(folder: &Path) -> Option<(Engine, Client)> {
+    let library = match EngineLibrary::find(None) {
+        Ok(library) => library,
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            return None;
+        }
+    };
+    let mut options = EngineOptions::new(folder, library);
+    options.program = Program::of_test("engine_child");
+    let engine = Engine::start(options).await.unwrap();
+    let credentials = engine.credentials();
+    let url = Url::parse(&format!("http://{}", engine.http())).unwrap();
+    let options = ClientOptions::new(url, &credentials.user, Secret::new(credentials.password()));
+    let client = Client::new(options).unwrap();
+    client.execute("CREATE DATABASE ev").await.unwrap();
+    Some((engine, client))
+}
+
+#[tokio::test]
+async fn of_every_block_all_rows_are_stored_but_the_poison() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((engine, client)) = start(folder.path()).await else { return };
+    let every = |step: usize| (0..100).step_by(step).collect::<Vec<i64>>();
+    let patterns =
+        [vec![], vec![0], vec![99], vec![49, 50], vec![3, 40, 41, 97], every(10), (0..9).collect()];
+    for (kind, columns) in KINDS {
+        for (at, bad) in patterns.iter().enumerate() {
+            // The last pattern: nothing but poison.
+            let n = if bad.len() == 9 { 9 } else { 100 };
+            let table = format!("{kind}_{at}");
+            create(&client, columns, &table).await;
+            assert_eq!(deliver(&client, &table, n, bad).await, *bad, "dead letters of {table}");
+            let good: Vec<i64> = (0..n).filter(|offset| !bad.contains(offset)).collect();
+            assert_eq!(offsets(&client, &table).await, good, "rows of {table}");
+        }
+    }
+    engine.stop(Duration::from_secs(15)).await.unwrap();
+}
+
+/// ClickHouse stores a block in its table before it hands it to the table's views.
+#[tokio::test]
+async fn a_view_that_throws_holds_the_block_up_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((engine, client)) = start(folder.path()).await else { return };
+    create(&client, "name String", "viewed").await;
+    create(&client, "name String", "target").await;
+    let throws = "CREATE MATERIALIZED VIEW ev.v TO ev.target AS \
+                  SELECT name, _offset FROM ev.viewed WHERE throwIf(name = 'x') = 0";
+    client.execute(throws).await.unwrap();
+    let mender = client.clone();
+    let mended = tokio::spawn(async move {
+        // Stored already, and refused: the view is put right.
+        while offsets(&mender, "viewed").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let skips = "ALTER TABLE ev.v MODIFY QUERY SELECT name, _offset FROM ev.viewed WHERE name != 'x'";
+        mender.execute(skips).await.unwrap();
+    });
+    assert_eq!(deliver(&client, "viewed", 50, &[7, 8]).await, [] as [i64; 0]);
+    mended.await.unwrap();
+    assert_eq!(offsets(&client, "viewed").await, (0..50).collect::<Vec<_>>());
+    let seen: Vec<i64> = (0..50).filter(|offset| ![7, 8].contains(offset)).collect();
+    assert_eq!(offsets(&client, "target").await, seen);
+    engine.stop(Duration::from_secs(15)).await.unwrap();
+}
