@@ -11,6 +11,7 @@ mod access;
 mod dead_letters;
 mod demo;
 mod faults;
+mod guarded;
 mod life;
 mod path;
 mod process;

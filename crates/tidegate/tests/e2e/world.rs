@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions, Listener};
+use tidegate_broker::{Broker, BrokerOptions, Listener, Tls};
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
 use tidegate_core::{Header, Records};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
@@ -30,6 +30,9 @@ pub struct World {
 }
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The one user of the broker's second listener, which asks for TLS and a password.
+const USER: &str = "sink";
+pub const PASSWORD: &str = "open, sesame";
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Whether there is an engine to run; a test without one says so and ends.
@@ -93,9 +96,26 @@ impl World {
 
     /// A configuration file with these connectors, a YAML list.
     pub fn file(&self, name: &str, connectors: &str) -> PathBuf {
-        let (kafka, clickhouse, password) = (self.kafka_at, self.clickhouse_at, &self.password);
+        let kafka = format!("brokers: [\"{}\"], properties: {{session.timeout.ms: \"6000\"}}", self.kafka_at);
+        self.file_through(name, &kafka, connectors)
+    }
+
+    /// How a configuration file reaches the broker by TLS, with a password for SCRAM.
+    pub fn guarded(&self, password: &str) -> String {
+        let broker = self.broker.as_ref().unwrap().addresses()[1];
+        let ca = self.folder.path().join("tls/certificate.pem");
+        let ca = ca.display();
+        format!(
+            "brokers: [\"{broker}\"], tls: {{ca: \"{ca}\"}}, \
+             sasl: {{mechanism: scram-sha-512, user: {USER}, password: \"{password}\"}}"
+        )
+    }
+
+    /// As [`Self::file`], with another way to the broker.
+    pub fn file_through(&self, name: &str, kafka: &str, connectors: &str) -> PathBuf {
+        let (clickhouse, password) = (self.clickhouse_at, &self.password);
         let text = format!(
-            "kafka: {{brokers: [\"{kafka}\"], properties: {{session.timeout.ms: \"6000\"}}}}\n\
+            "kafka: {{{kafka}}}\n\
              clickhouse: {{urls: [\"http://{clickhouse}\"], database: e2e, user: tidegate, password: \"{password}\"}}\n\
              api: {{listen: \"127.0.0.1:0\"}}\nmemory_max: 128MiB\nconnectors:\n{connectors}\n"
         );
@@ -183,9 +203,12 @@ impl World {
 }
 
 async fn start_broker(folder: &TempDir, listen: SocketAddr) -> Broker {
-    Broker::start(BrokerOptions::new(folder.path().join("kafka"), Listener::loopback(listen.port())))
-        .await
-        .unwrap()
+    let loopback = Listener::loopback(listen.port());
+    let mut options = BrokerOptions::new(folder.path().join("kafka"), loopback);
+    let tls = Tls::self_signed(&folder.path().join("tls"), &["127.0.0.1"]).unwrap();
+    options.listeners.push(Listener::guarded(ANY_PORT, tls));
+    options.users.set(USER, PASSWORD).unwrap();
+    Broker::start(options).await.unwrap()
 }
 
 async fn start_engine(folder: &TempDir, listen: SocketAddr) -> Engine {
