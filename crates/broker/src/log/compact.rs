@@ -141,24 +141,35 @@ pub(crate) fn compaction_due(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64)
 /// takes. Everything in them must be on the disk, and known to be there, before.
 pub(crate) fn compact(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> io::Result<()> {
     let Some(pass) = lock(log).compactable(cleaning, now_ms) else { return Ok(()) };
-    let newest = pass.newest()?;
-    // Producers of which a transaction's records were met, and its marker was not yet.
-    let mut under_way = HashSet::new();
-    let mut rest = pass.sources.as_slice();
-    while let Some(first) = rest.first().filter(|first| first.base < newest.upto) {
-        let (group, later) = rest.split_at(pass.group_len(rest));
-        let replacement = pass.rewritten(first, group, &newest, &mut under_way);
-        if replacement.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            lock(log).mark_damaged(first.base, group.last().map_or(first.end, |last| last.end));
-        }
-        lock(log).put_in_place(replacement?)?;
-        rest = later;
+    let passed = pass.run(log);
+    if let (Err(error), [first, ..]) = (&passed, pass.sources.as_slice())
+        && error.kind() == io::ErrorKind::InvalidData
+    {
+        lock(log).mark_damaged(first.base, pass.end());
     }
-    lock(log).compacted(newest.upto);
-    Ok(())
+    passed
 }
 
 impl Pass {
+    fn run(&self, log: &Mutex<Log>) -> io::Result<()> {
+        let newest = self.newest()?;
+        // Producers of which a transaction's records were met, and its marker was not yet.
+        let mut under_way = HashSet::new();
+        let mut rest = self.sources.as_slice();
+        while let Some(first) = rest.first().filter(|first| first.base < newest.upto) {
+            let (group, later) = rest.split_at(self.group_len(rest));
+            let replacement = self.rewritten(first, group, &newest, &mut under_way);
+            lock(log).put_in_place(replacement?)?;
+            rest = later;
+        }
+        lock(log).compacted(newest.upto);
+        Ok(())
+    }
+
+    fn end(&self) -> i64 {
+        self.sources.last().map_or(0, |last| last.end)
+    }
+
     fn aborted(&self, located: &Located) -> bool {
         let header = &located.header;
         header.transactional()

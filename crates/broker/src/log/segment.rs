@@ -364,8 +364,11 @@ impl Batches<'_> {
         let rest = self.end - self.position;
         let needed = HEADER_BYTES.min(usize::try_from(rest).unwrap_or(HEADER_BYTES));
         let bytes = self.window.load(self.file, self.position, needed, self.end);
-        let header = Header::parse(bytes.map_err(store::at("read", self.path))?);
-        match header.filter(|header| header.size_bytes as u64 <= rest && header.magic == 2) {
+        let bytes = bytes.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => damage(self.path, self.position),
+            _ => store::at("read", self.path)(error),
+        })?;
+        match Header::parse(bytes).filter(|header| header.size_bytes as u64 <= rest && header.magic == 2) {
             Some(header) => Ok(Located { header, position: self.position }),
             None => Err(damage(self.path, self.position)),
         }

@@ -375,6 +375,8 @@ impl World {
                 self.reopen();
             }
             Step::ReopenWithout { indexes, snapshot } => {
+                // Without it, nothing tells of producers whose batches were compacted away.
+                let snapshot = snapshot && !self.compacted;
                 // How far a log was flushed is not known then: what is found is taken to be all.
                 self.checkpoint();
                 for path in fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path()) {
@@ -385,8 +387,6 @@ impl World {
                 }
                 self.reopen();
                 self.checkpoint();
-                // Producers all of whose batches were compacted away are not known any more.
-                self.compacted = true;
             }
             Step::LosePower { shares, garbage } => {
                 let flushed_end = self.flushed_end;
