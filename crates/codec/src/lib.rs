@@ -8,6 +8,7 @@
 
 mod block;
 mod build;
+mod check;
 mod compile;
 mod find;
 mod instant;

@@ -2,14 +2,15 @@
 
 use tidegate_core::ReasonCode;
 use tidegate_native::Column;
-use tidegate_schema::{Decimal, Rules, Types, Violation};
+use tidegate_schema::{Rules, Types};
 
 use crate::block::Memory;
+use crate::check::{check_items, check_number, check_string, check_type};
 use crate::compile::Compiled;
 use crate::node::{Absent, Node, NodeId, Shape, Writer};
 use crate::reader::{RawNumber, Reader};
 use crate::refusal::{Outcome, Refusal};
-use crate::scalar::{Token, quoted};
+use crate::scalar::Token;
 
 /// A record being read. After an error, columns and memory are in any state; the caller takes the
 /// columns back to where they were.
@@ -388,58 +389,6 @@ fn mismatch(writer: &Writer, found: &str) -> Box<Refusal> {
         Writer::Tuple { .. } => misfit("an object or array, for a `Tuple`", found),
         Writer::Json => misfit("an object, for a `JSON`", found),
         Writer::JsonText | Writer::Variant(_) | Writer::Dynamic => misfit("another value", found),
-    }
-}
-
-#[inline]
-fn check_type(rules: Option<&Rules>, types: Types, found: &str) -> Outcome {
-    match rules {
-        Some(rules) if !rules.types.contains(types) => Err(wrong_type(rules, found)),
-        Some(_) | None => Ok(()),
-    }
-}
-
-#[cold]
-fn wrong_type(rules: &Rules, found: &str) -> Box<Refusal> {
-    Refusal::validate(*Violation::new("type", rules.types.to_string()), found)
-}
-
-#[inline]
-fn check_string(rules: Option<&Rules>, text: &str) -> Outcome {
-    let Some(rules) = rules else { return Ok(()) };
-    if !rules.types.contains(Types::STRING) {
-        return Err(wrong_type(rules, &quoted(text)));
-    }
-    match &rules.strings {
-        Some(strings) => {
-            strings.check(text).map_err(|violation| Refusal::validate(*violation, &quoted(text)))
-        }
-        None => Ok(()),
-    }
-}
-
-#[inline]
-fn check_number(rules: &Rules, number: &RawNumber<'_>) -> Outcome {
-    if !rules.types.contains(Types::NUMBER) {
-        let integral =
-            number.small.is_some() || Decimal::parse(number.text).is_some_and(|value| value.integral());
-        let types = if integral { Types::INTEGER } else { Types::FRACTION };
-        check_type(Some(rules), types, number.text)?;
-    }
-    let Some(numbers) = &rules.numbers else { return Ok(()) };
-    let checked = match number.small {
-        Some(value) => numbers.check_integer(value),
-        None => numbers.check(number.text),
-    };
-    checked.map_err(|violation| Refusal::validate(*violation, number.text))
-}
-
-fn check_items(node: &Node, count: u64) -> Outcome {
-    match node.rules.as_ref().and_then(|rules| rules.arrays.as_ref()) {
-        Some(arrays) => arrays
-            .check_count(count)
-            .map_err(|violation| Refusal::validate(*violation, &format!("{count} items"))),
-        None => Ok(()),
     }
 }
 

@@ -223,3 +223,26 @@ pub fn clickhouse(clickhouse: &config::ClickHouse) -> anyhow::Result<Client> {
         clickhouse.settings.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     Client::new(options).context("set up the clickhouse client")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tidegate_codec::TimePattern;
+    use tidegate_config::{Surroundings, parse_sink};
+
+    #[test]
+    fn the_configuration_takes_the_date_time_patterns_that_the_codec_reads() {
+        for letter in (b'!'..=b'~').map(char::from).filter(|letter| !"\"\\$".contains(*letter)) {
+            let pattern = format!("x%{letter}");
+            let text = format!(
+                "kafka: {{brokers: [k:1]}}\nclickhouse: {{urls: [\"http://c:1\"]}}\nconnectors:\n  \
+                 - {{name: a, topics: [t], table: t, columns: {{c: {{formats: [\"{pattern}\"]}}}}}}\n"
+            );
+            let surroundings =
+                Surroundings { variable: &|_| None, read: &|path| std::fs::read_to_string(path) };
+            let accepted = parse_sink(Path::new("a.yaml"), &text, &surroundings).is_ok();
+            assert_eq!(accepted, TimePattern::parse(&pattern).is_ok(), "{pattern}");
+        }
+    }
+}
