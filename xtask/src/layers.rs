@@ -2,16 +2,18 @@
 //! ARCHITECTURE.md.
 
 /// Our crates, by ring, and which of our crates each may depend on.
-pub(crate) const LAYERS: [(&str, &[&str]); 15] = [
+pub(crate) const LAYERS: [(&str, &[&str]); 17] = [
     ("core", &[]),
     ("config", &[]),
     ("native", &[]),
     ("schema", &[]),
     ("protocol", &["core"]),
+    ("languages", &[]),
     ("codec", &["core", "native", "schema"]),
     ("pipeline", &["core", "config", "native", "protocol", "schema", "codec"]),
     ("kafka", &["core", "pipeline"]),
     ("clickhouse", &["core", "native", "pipeline"]),
+    ("registry", &["core", "kafka", "languages"]),
     ("broker", &[]),
     ("engine", &[]),
     ("testkit", &["core", "native", "pipeline"]),

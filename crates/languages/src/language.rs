@@ -1,0 +1,210 @@
+//! One schema in any of the languages.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::avro::{AvroError, AvroSchema, Defaults};
+use crate::budget::TooComplex;
+use crate::incompatibility::Incompatibility;
+use crate::json_schema::{JsonSchema, JsonSchemaError};
+
+/// A schema language, by the name that the registry has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Language {
+    /// `AVRO`
+    Avro,
+    /// `JSON`: JSON Schema.
+    Json,
+}
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Avro];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A language that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown schema type `{0}`")]
+pub struct UnknownLanguage(String);
+
+impl FromStr for Language {
+    type Err = UnknownLanguage;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLanguage> {
+        let known = Self::ALL.into_iter().find(|language| language.as_str() == text);
+        known.ok_or_else(|| UnknownLanguage(text.to_owned()))
+    }
+}
+
+/// A schema that others refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// The name by which they do.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// How strictly a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// It is about to be registered.
+    Fresh,
+    /// It was registered before, perhaps by somebody who did not look so closely.
+    Stored,
+}
+
+/// How JSON Schemas are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// By what validates.
+    #[default]
+    Strict,
+    /// Properties may be added to, and removed from, objects that allow others.
+    Lenient,
+}
+
+/// Why a text is no schema.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// It is no Avro schema.
+    #[error(transparent)]
+    Avro(#[from] AvroError),
+    /// It is no JSON Schema.
+    #[error(transparent)]
+    Json(#[from] JsonSchemaError),
+}
+
+/// A schema in one of the languages.
+#[derive(Debug, Clone)]
+pub enum ParsedSchema {
+    /// Avro.
+    Avro(AvroSchema),
+    /// JSON Schema.
+    Json(JsonSchema),
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are in two languages.
+    OtherLanguage,
+    /// Everything that keeps one from reading what was written with the other.
+    Differences(Vec<Incompatibility>),
+    /// The comparison could not be finished, and why.
+    Undecided(String),
+}
+
+impl ParsedSchema {
+    /// Reads a text. `references` come before what refers to them.
+    ///
+    /// # Errors
+    /// If it is no schema of the language.
+    pub fn parse(
+        language: Language,
+        text: &str,
+        references: &[Referenced],
+        strictness: Strictness,
+    ) -> Result<Self, ParseError> {
+        Ok(match language {
+            Language::Avro => {
+                let texts: Vec<&str> = references.iter().map(|one| one.text.as_str()).collect();
+                let defaults = match strictness {
+                    Strictness::Fresh => Defaults::Checked,
+                    Strictness::Stored => Defaults::Believed,
+                };
+                Self::Avro(AvroSchema::parse(text, &texts, defaults)?)
+            }
+            Language::Json => Self::Json(JsonSchema::parse(text, references)?),
+        })
+    }
+
+    /// Its language.
+    #[must_use]
+    pub const fn language(&self) -> Language {
+        match self {
+            Self::Avro(_) => Language::Avro,
+            Self::Json(_) => Language::Json,
+        }
+    }
+
+    /// The text that is stored.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Avro(schema) => schema.canonical(),
+            Self::Json(schema) => schema.canonical(),
+        }
+    }
+
+    /// The text that is stored when formatting and order are not to count.
+    #[must_use]
+    pub fn normalized(&self) -> String {
+        match self {
+            Self::Avro(schema) => schema.normalized(),
+            Self::Json(schema) => schema.normalized(),
+        }
+    }
+
+    /// The text in another form; `None` if the language does not know the form.
+    #[must_use]
+    pub fn formatted(&self, format: &str) -> Option<String> {
+        match (self, format) {
+            (Self::Avro(schema), "resolved") => Some(schema.resolved()),
+            _ => None,
+        }
+    }
+
+    /// Whether both say the same.
+    ///
+    /// # Errors
+    /// If that takes too long to find out.
+    pub fn equivalent(&self, other: &Self) -> Result<bool, TooComplex> {
+        match (self, other) {
+            (Self::Avro(a), Self::Avro(b)) => a.equivalent(b),
+            (Self::Json(a), Self::Json(b)) => Ok(a.equivalent(b)),
+            (Self::Avro(_) | Self::Json(_), _) => Ok(false),
+        }
+    }
+
+    /// Whether the outermost object has a field of this name.
+    #[must_use]
+    pub fn has_top_level_field(&self, name: &str) -> bool {
+        match self {
+            Self::Avro(schema) => schema.has_top_level_field(name),
+            Self::Json(schema) => schema.has_top_level_field(name),
+        }
+    }
+
+    /// Whether this schema reads what was written with `writer`.
+    #[must_use]
+    pub fn reads(&self, writer: &Self, policy: Policy) -> Verdict {
+        let compared = match (self, writer) {
+            (Self::Avro(reader), Self::Avro(writer)) => {
+                reader.reads(writer).map_err(|error| error.to_string())
+            }
+            (Self::Json(reader), Self::Json(writer)) => {
+                reader.reads(writer, policy).map_err(|error| error.to_string())
+            }
+            (Self::Avro(_) | Self::Json(_), _) => return Verdict::OtherLanguage,
+        };
+        compared.map_or_else(Verdict::Undecided, Verdict::Differences)
+    }
+}

@@ -1,0 +1,208 @@
+//! JSON Schema: the stored text, the rules of comparison, and that what is called compatible reads.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
+use serde_json::{Value, json};
+use tidegate_languages::json_schema::JsonSchema;
+use tidegate_languages::{Age, Policy, Referenced};
+
+fn parse(schema: &Value) -> JsonSchema {
+    JsonSchema::parse(&schema.to_string(), &[]).unwrap_or_else(|error| panic!("{schema}: {error}"))
+}
+
+/// The rules that `new` breaks for values of `old`.
+fn breaks(old: &Value, new: &Value, policy: Policy) -> Vec<&'static str> {
+    parse(new).reads(&parse(old), policy).unwrap().iter().map(|one| one.rule).collect()
+}
+
+#[track_caller]
+fn fine(old: Value, new: Value) {
+    assert_eq!(breaks(&old, &new, Policy::Strict), Vec::<&str>::new(), "{old} -> {new}");
+}
+
+#[track_caller]
+fn broken(old: Value, new: Value, rule: &str) {
+    assert_eq!(breaks(&old, &new, Policy::Strict), [rule], "{old} -> {new}");
+}
+
+#[test]
+fn the_stored_text_keeps_order_and_exact_numbers() {
+    let text = "{ \"type\" : \"number\",\n \"maximum\": 1.50e3, \"a\": [ 1 , true ] }";
+    let schema = JsonSchema::parse(text, &[]).unwrap();
+    assert_eq!(schema.canonical(), r#"{"type":"number","maximum":1.50E+3,"a":[1,true]}"#);
+    assert_eq!(schema.normalized(), r#"{"a":[1,true],"maximum":1.50E+3,"type":"number"}"#);
+}
+
+#[test]
+fn what_a_draft_does_not_allow_is_refused_with_its_place() {
+    let refuse = |schema: Value| JsonSchema::parse(&schema.to_string(), &[]).unwrap_err().to_string();
+    assert!(refuse(json!({"properties": {"a": {"type": "text"}}})).contains("/properties/a/type"));
+    assert!(refuse(json!({"$ref": "#/definitions/x"})).contains("#/definitions/x"));
+    assert!(refuse(json!({"$ref": "http://example.com/x.json"})).contains("references"));
+    assert!(refuse(json!([1])).contains("an array"));
+    parse(&json!({"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 1, "exclusiveMaximum": true}));
+    parse(&json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "prefixItems": [true]}));
+}
+
+#[test]
+fn references_lead_into_other_documents_and_back() {
+    let other = Referenced { name: "a.json".to_owned(), text: json!({"definitions": {"n": {"type": "integer"}}}).to_string() };
+    let old = json!({"properties": {"x": {"$ref": "a.json#/definitions/n"}}});
+    let old = JsonSchema::parse(&old.to_string(), std::slice::from_ref(&other)).unwrap();
+    let new = JsonSchema::parse(r#"{"properties":{"x":{"type":"string"}}}"#, &[]).unwrap();
+    assert_eq!(new.reads(&old, Policy::Strict).unwrap()[0].rule, "TYPE_CHANGED");
+    let list = json!({"definitions": {"l": {"properties": {"next": {"$ref": "#/definitions/l"}}}}, "$ref": "#/definitions/l"});
+    fine(list.clone(), list);
+}
+
+#[test]
+fn bounds_types_and_values_may_only_get_wider() {
+    fine(json!({"type": "integer"}), json!({"type": "number"}));
+    fine(json!({"type": "string"}), json!({"type": ["string", "null"]}));
+    fine(json!({"type": "string", "maxLength": 3}), json!({"type": "string", "maxLength": 4}));
+    fine(json!({"enum": [1, 2]}), json!({"enum": [2, 1, 3]}));
+    fine(json!({"type": "string"}), json!({}));
+    fine(json!(false), json!({"type": "string"}));
+    fine(json!({"multipleOf": 4}), json!({"multipleOf": 2}));
+    broken(json!({"type": "number"}), json!({"type": "integer"}), "TYPE_NARROWED");
+    broken(json!({"type": "string"}), json!({"type": "integer"}), "TYPE_CHANGED");
+    broken(json!({"maxLength": 4}), json!({"maxLength": 3}), "MAX_LENGTH_DECREASED");
+    broken(json!({}), json!({"minLength": 1}), "MIN_LENGTH_ADDED");
+    broken(json!({"minimum": 1}), json!({"minimum": 2}), "MINIMUM_INCREASED");
+    broken(json!({"pattern": "a"}), json!({"pattern": "b"}), "PATTERN_CHANGED");
+    broken(json!({"enum": [1, 2]}), json!({"enum": [1]}), "ENUM_ARRAY_NARROWED");
+    broken(json!({"items": {"type": "string"}}), json!({"items": {"type": "null"}}), "TYPE_CHANGED");
+}
+
+#[test]
+fn properties_follow_the_content_model() {
+    let open = |properties: Value| json!({"type": "object", "properties": properties});
+    let closed = |properties: Value| {
+        json!({"type": "object", "properties": properties, "additionalProperties": false})
+    };
+    let added = json!({"a": {"type": "string"}});
+    broken(open(json!({})), open(added.clone()), "OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL");
+    assert_eq!(breaks(&open(json!({})), &open(added.clone()), Policy::Lenient), Vec::<&str>::new());
+    fine(open(json!({})), open(json!({"a": {}})));
+    fine(open(added.clone()), open(json!({})));
+    fine(closed(json!({})), closed(added.clone()));
+    fine(closed(added.clone()), open(added.clone()));
+    broken(closed(added.clone()), closed(json!({})), "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL");
+    broken(open(added.clone()), closed(added.clone()), "ADDITIONAL_PROPERTIES_REMOVED");
+    let partial = |kind: &str| json!({"additionalProperties": {"type": kind}});
+    let of_strings = json!({"properties": added, "additionalProperties": {"type": "string"}});
+    fine(partial("string"), of_strings.clone());
+    let old = partial("integer");
+    assert!(breaks(&old, &of_strings, Policy::Strict).contains(&"PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"));
+    let required = json!({"properties": {"a": {}}, "required": ["a"]});
+    broken(json!({"properties": {"a": {}}}), required, "REQUIRED_ATTRIBUTE_ADDED");
+}
+
+#[test]
+fn combined_schemas_are_matched() {
+    let s = json!({"type": "string"});
+    let i = json!({"type": "integer"});
+    let n = json!({"type": "number"});
+    fine(json!({"anyOf": [s, i]}), json!({"anyOf": [n, s]}));
+    fine(json!({"oneOf": [s, i]}), json!({"anyOf": [i, s, n]}));
+    fine(s.clone(), json!({"anyOf": [i, s]}));
+    fine(json!({"allOf": [s, {"maxLength": 3}]}), s.clone());
+    broken(json!({"anyOf": [s, i]}), json!({"anyOf": [s]}), "TYPE_CHANGED");
+    broken(json!({"oneOf": [s, i, n]}), json!({"oneOf": [s, i]}), "SUM_TYPE_NARROWED");
+    broken(json!({"anyOf": [s, n]}), json!({"anyOf": [s, i]}), "COMBINED_TYPE_SUBSCHEMAS_CHANGED");
+    broken(json!({"allOf": [s, {"minLength": 1}]}), json!({"allOf": [s, {"minLength": 1}, {"maxLength": 2}]}), "PRODUCT_TYPE_EXTENDED");
+    fine(json!({"not": n}), json!({"not": i}));
+    broken(json!({"not": i}), json!({"not": n}), "NOT_TYPE_EXTENDED");
+}
+
+#[test]
+fn a_difference_says_what_would_help() {
+    let found = parse(&json!({"properties": {"a": {"type": "string"}}})).reads(&parse(&json!({})), Policy::Strict);
+    let found = &found.unwrap()[0];
+    assert_eq!(found.path, "#/properties/a");
+    assert!(found.explanation().contains("LENIENT"), "{}", found.explanation());
+    let message = found.confluent_message(Age::New);
+    assert!(message.starts_with("{errorType:\"OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL\", description:\""), "{message}");
+}
+
+#[test]
+fn recursive_and_doubling_schemas_end_soon() {
+    let mut definitions = serde_json::Map::new();
+    for n in 0..60 {
+        let next = format!("#/definitions/d{}", (n + 1) % 60);
+        let branches: Vec<Value> =
+            (0..4).map(|k| json!({"properties": {format!("p{k}"): {"$ref": next}}, "maxProperties": k + 3})).collect();
+        definitions.insert(format!("d{n}"), json!({"oneOf": branches}));
+    }
+    let old = json!({"definitions": definitions, "$ref": "#/definitions/d0"});
+    let mut new = old.clone();
+    new["definitions"]["d59"]["oneOf"][0]["maxProperties"] = json!(1);
+    // Whatever it comes to, it comes to it.
+    drop(parse(&new).reads(&parse(&old), Policy::Strict));
+}
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({})),
+        Just(json!({"type": "null"})),
+        Just(json!({"type": "boolean"})),
+        (0..4i64, 4..9i64).prop_map(|(low, high)| json!({"type": "integer", "minimum": low, "maximum": high})),
+        (0..3i64).prop_map(|high| json!({"type": "number", "maximum": high})),
+        (0..3u32, 3..5u32).prop_map(|(low, high)| json!({"type": "string", "minLength": low, "maxLength": high})),
+        Just(json!({"type": ["integer", "string"]})),
+        prop::sample::subsequence(vec![json!(1), json!("a"), json!(null)], 1..3).prop_map(|values| json!({"enum": values})),
+    ]
+}
+
+fn schema() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(2, 12, 3, |inner| {
+        let names = prop::collection::btree_map("[ab]", inner.clone(), 0..3);
+        let object = (names, any::<bool>(), any::<bool>(), prop::sample::subsequence(vec!["a", "b"], 0..2)).prop_map(
+            |(properties, closed, typed, required)| {
+                let mut schema = json!({"properties": properties, "required": required});
+                if closed {
+                    schema["additionalProperties"] = json!(false);
+                }
+                if typed {
+                    schema["type"] = json!("object");
+                }
+                schema
+            },
+        );
+        let array = (inner.clone(), 0..3u32).prop_map(|(items, n)| json!({"type": "array", "items": items, "maxItems": n}));
+        let some = prop::collection::vec(inner, 1..3).prop_map(|branches| json!({"anyOf": branches}));
+        prop_oneof![object, array, some]
+    })
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        (-1..9i64).prop_map(Value::from),
+        Just(json!(0.5)),
+        "[ab]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::btree_map("[abc]", inner.clone(), 0..3).prop_map(|members| json!(members)),
+            prop::collection::vec(inner, 0..3).prop_map(|items| json!(items)),
+        ]
+    })
+}
+
+proptest! {
+    /// `jsonschema` is the judge: a value of the old schema is one of a new schema that may follow it.
+    #[test]
+    fn values_of_a_schema_are_values_of_one_that_may_follow(
+        old in schema(), new in schema(), values in prop::collection::vec(value(), 40)
+    ) {
+        if breaks(&old, &new, Policy::Strict).is_empty() {
+            let (before, after) = (jsonschema::draft7::new(&old).unwrap(), jsonschema::draft7::new(&new).unwrap());
+            for value in values.iter().filter(|value| before.is_valid(value)) {
+                prop_assert!(after.is_valid(value), "{old} -> {new}: {value}");
+            }
+        }
+    }
+}
