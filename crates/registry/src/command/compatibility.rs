@@ -1,0 +1,191 @@
+//! Whether a schema may follow others.
+
+use std::sync::Arc;
+
+use tidegate_languages::{Age, ParsedSchema, Policy, Verdict};
+
+use crate::command::library::Library;
+use crate::command::references::{self, Deleted};
+use crate::command::{SchemaRequest, Shared, Which, register};
+use crate::entity::{Config, Level, Metadata};
+use crate::problem::Problem;
+use crate::state::{State, Text};
+use crate::subject::Subject;
+
+/// How much of an old schema a message repeats, in characters; Confluent's number.
+const ECHO_MAX: usize = 10 * 1024;
+
+/// A version to compare with.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Its number.
+    pub version: i32,
+    /// Its schema.
+    pub schema: Arc<Text>,
+}
+
+/// What is compared, and how.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// How much may differ.
+    pub level: Level,
+    policy: Policy,
+    validate_fields: bool,
+    /// The versions that count, newest first.
+    pub earlier: Vec<Earlier>,
+}
+
+impl Comparison {
+    /// With the live versions of a subject, as its settings say.
+    #[must_use]
+    pub fn with_live(state: &State, subject: &Subject, metadata: Option<&Metadata>) -> Self {
+        let config = state.config(subject);
+        let mut comparison = Self::of(&config);
+        let group = |metadata: Option<&Metadata>| {
+            let name = config.compatibility_group.as_ref()?;
+            metadata?.properties.get(name).cloned()
+        };
+        let ours = group(metadata);
+        comparison.earlier = state
+            .versions(subject)
+            .into_iter()
+            .flat_map(|versions| versions.iter().rev())
+            .filter(|(_, version)| !version.deleted)
+            .filter(|(_, version)| group(version.schema.metadata.as_ref()) == ours)
+            .map(|(number, version)| Earlier { version: *number, schema: Arc::clone(&version.schema) })
+            .collect();
+        comparison
+    }
+
+    fn of(config: &Config) -> Self {
+        let lenient = config.compatibility_policy.as_deref() == Some("LENIENT");
+        Self {
+            level: config.compatibility_level.unwrap_or(Level::Backward),
+            policy: if lenient { Policy::Lenient } else { Policy::Strict },
+            validate_fields: config.validate_fields.unwrap_or(false),
+            earlier: Vec::new(),
+        }
+    }
+
+    /// Every reason against the schema, in Confluent's words, each with what would help. None if it is
+    /// compatible. Of several versions the first that fails ends the search.
+    ///
+    /// # Errors
+    /// If a stored schema cannot be read.
+    pub fn reasons(
+        &self,
+        shared: &Shared,
+        library: &Library,
+        context: &str,
+        new: &ParsedSchema,
+    ) -> Result<Vec<String>, Problem> {
+        if self.level == Level::None {
+            return Ok(Vec::new());
+        }
+        let n = if self.level.transitive() { self.earlier.len() } else { 1 };
+        for earlier in self.earlier.iter().take(n) {
+            let old = library.stored(context, &earlier.schema, || {
+                references::resolve(&shared.read(), context, &earlier.schema.references, Deleted::Allowed)
+            })?;
+            let mut reasons = self.against(new, &old);
+            if reasons.is_empty() {
+                continue;
+            }
+            reasons.push(format!("{{oldSchemaVersion: {}}}", earlier.version));
+            reasons.push(old_schema(&earlier.schema.text));
+            reasons.push(format!(
+                "{{validateFields: '{}', compatibility: '{}'}}",
+                self.validate_fields,
+                self.level.as_str()
+            ));
+            return Ok(reasons);
+        }
+        Ok(Vec::new())
+    }
+
+    fn against(&self, new: &ParsedSchema, old: &ParsedSchema) -> Vec<String> {
+        let backward = || messages(&new.reads(old, self.policy), Age::New);
+        let forward = || messages(&old.reads(new, self.policy), Age::Old);
+        match self.level {
+            Level::None => Vec::new(),
+            Level::Backward | Level::BackwardTransitive => backward(),
+            Level::Forward | Level::ForwardTransitive => forward(),
+            Level::Full | Level::FullTransitive => {
+                let mut both = forward();
+                both.extend(backward());
+                both
+            }
+        }
+    }
+}
+
+fn messages(verdict: &Verdict, reader: Age) -> Vec<String> {
+    match verdict {
+        Verdict::OtherLanguage => vec!["Incompatible because of different schema type".to_owned()],
+        Verdict::Undecided(why) => vec![format!("Unexpected exception during compatibility check: {why}")],
+        Verdict::Differences(all) => {
+            let confluent = all.iter().map(|one| one.confluent_message(reader));
+            confluent.chain(all.iter().map(|one| format!("{{remedy: '{}'}}", one.explanation()))).collect()
+        }
+    }
+}
+
+fn old_schema(text: &str) -> String {
+    match text.char_indices().nth(ECHO_MAX) {
+        None => format!("{{oldSchema: '{text}'}}"),
+        Some((end, _)) => {
+            format!("{{oldSchema: <truncated to {ECHO_MAX} characters> '{}'}}", &text[..end])
+        }
+    }
+}
+
+/// What a check is made against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    /// One version.
+    Version(Which),
+    /// The live versions, as the level says.
+    Level,
+}
+
+/// The reasons against a schema that is not registered yet.
+///
+/// # Errors
+/// If the version does not exist, or the schema cannot be read.
+pub fn check(
+    shared: &Shared,
+    library: &Library,
+    subject: &Subject,
+    request: &SchemaRequest,
+    (against, normalize): (Against, bool),
+) -> Result<Vec<String>, Problem> {
+    let comparison = {
+        let state = shared.read();
+        let mut comparison = Comparison::with_live(&state, subject, request.metadata.as_ref());
+        if let Against::Version(which) = against {
+            comparison.earlier = one_version(&state, subject, which)?;
+        }
+        comparison
+    };
+    let fresh = register::read(shared, subject, request, normalize)?;
+    comparison.reasons(shared, library, subject.context(), &fresh.parsed)
+}
+
+/// The version that was named. Of a subject that does not exist there is no latest one, and everything
+/// may follow nothing.
+fn one_version(state: &State, subject: &Subject, which: Which) -> Result<Vec<Earlier>, Problem> {
+    let live = state.versions(subject).into_iter().flatten().filter(|(_, version)| !version.deleted);
+    let mut live = live.rev();
+    let found = match which {
+        Which::Latest => live.next(),
+        Which::Number(wanted) => {
+            let found = live.find(|(number, _)| **number == wanted);
+            Some(found.ok_or_else(|| Problem::version_not_found(wanted))?)
+        }
+    };
+    let earlier = |(number, version): (&i32, &crate::state::Version)| Earlier {
+        version: *number,
+        schema: Arc::clone(&version.schema),
+    };
+    Ok(found.map(earlier).into_iter().collect())
+}

@@ -1,0 +1,149 @@
+//! Finding what is registered.
+
+use std::sync::Arc;
+
+use crate::command::library::Library;
+use crate::command::register::{self, Outcome};
+use crate::command::{SchemaRequest, Shared, Which};
+use crate::problem::Problem;
+use crate::state::{State, Text, Version};
+use crate::subject::Subject;
+
+/// Whether soft-deleted versions count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// They do not.
+    Live,
+    /// They do.
+    All,
+    /// Nothing else does.
+    DeletedOnly,
+}
+
+impl Show {
+    /// Whether a version counts.
+    #[must_use]
+    pub const fn counts(self, version: &Version) -> bool {
+        match self {
+            Self::Live => !version.deleted,
+            Self::All => true,
+            Self::DeletedOnly => version.deleted,
+        }
+    }
+}
+
+/// A version that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The subject, in the spelling of answers.
+    pub subject: Subject,
+    /// The version.
+    pub version: i32,
+    /// What is stored.
+    pub entry: Version,
+}
+
+/// The version of a subject that has a schema.
+///
+/// # Errors
+/// If there is no such subject, or none of its versions has the schema.
+pub fn by_schema(
+    shared: &Shared,
+    library: &Library,
+    subject: &Subject,
+    request: &SchemaRequest,
+    (normalize, show): (bool, Show),
+) -> Result<Found, Problem> {
+    let subject = &aliased(&shared.read(), subject);
+    let all = show == Show::All;
+    {
+        let state = shared.read();
+        let exists =
+            state.versions(subject).is_some_and(|versions| versions.values().any(|one| show.counts(one)));
+        if !exists {
+            return Err(Problem::subject_not_found(&subject.qualified()));
+        }
+        if let Some((version, entry)) = verbatim(&state, subject, request, show) {
+            return Ok(Found { subject: subject.clone(), version, entry });
+        }
+    }
+    let mut fresh = register::read(shared, subject, request, normalize)?;
+    let mut found = register::known(shared, library, subject, &fresh, all)?;
+    if found.is_none() && request.metadata.is_none() && request.rule_set.is_none() {
+        // A client that knows the text only means the version that has it, whatever is said about it.
+        let latest = {
+            let state = shared.read();
+            let versions = state.versions(subject);
+            versions.and_then(|versions| versions.values().rfind(|one| show.counts(one)).cloned())
+        };
+        if let Some(latest) = latest {
+            fresh.text.metadata.clone_from(&latest.schema.metadata);
+            fresh.text.rules.clone_from(&latest.schema.rules);
+            found = register::known(shared, library, subject, &fresh, all)?;
+        }
+    }
+    match found {
+        Some(Outcome::Known { version, entry } | Outcome::New { version, entry, .. }) => {
+            Ok(Found { subject: subject.clone(), version, entry })
+        }
+        None => Err(Problem::schema_not_found()),
+    }
+}
+
+/// The version whose stored text is the given one, byte for byte: no need to read it again.
+fn verbatim(state: &State, subject: &Subject, request: &SchemaRequest, show: Show) -> Option<(i32, Version)> {
+    let text = request.schema.as_deref()?;
+    let references = request.references.as_deref().unwrap_or_default();
+    let (metadata, rules) = (request.metadata.as_ref(), request.rule_set.as_ref());
+    let guid = crate::guid::Guid::of(text, references, metadata, rules);
+    let versions = state.versions(subject)?.iter().rev();
+    let mut counted = versions.filter(|(_, version)| show.counts(version));
+    counted
+        .find(|(_, version)| version.schema.guid == guid)
+        .map(|(number, version)| (*number, version.clone()))
+}
+
+/// One version of a subject.
+///
+/// # Errors
+/// If there is no such subject or version.
+pub fn version(state: &State, subject: &Subject, which: Which, show: Show) -> Result<Found, Problem> {
+    let subject = aliased(state, subject);
+    let versions = state.versions(&subject);
+    let versions = versions.filter(|versions| versions.values().any(|one| show.counts(one)));
+    let versions = versions.ok_or_else(|| Problem::subject_not_found(&subject.qualified()))?;
+    let found = match which {
+        Which::Latest => versions.iter().rfind(|(_, version)| show.counts(version)),
+        Which::Number(number) => versions.get_key_value(&number).filter(|(_, version)| show.counts(version)),
+    };
+    let (number, entry) = found.ok_or_else(|| Problem::version_not_found(which.number()))?;
+    Ok(Found { version: *number, entry: entry.clone(), subject })
+}
+
+/// The numbers of a subject's versions.
+///
+/// # Errors
+/// If there is no such subject.
+pub fn versions(state: &State, subject: &Subject, show: Show) -> Result<Vec<i32>, Problem> {
+    let subject = aliased(state, subject);
+    let versions = state.versions(&subject).into_iter().flatten();
+    let numbers: Vec<i32> =
+        versions.filter(|(_, version)| show.counts(version)).map(|(number, _)| *number).collect();
+    if numbers.is_empty() { Err(Problem::subject_not_found(&subject.qualified())) } else { Ok(numbers) }
+}
+
+/// The schema of an id. Without a subject the default context is asked first, then the others.
+///
+/// # Errors
+/// If no context has the id.
+pub fn by_id(state: &State, id: i32, subject: &Subject) -> Result<(String, Arc<Text>), Problem> {
+    let found =
+        |context: &str| state.by_id(context, id).map(|schema| (context.to_owned(), Arc::clone(schema)));
+    found(subject.context())
+        .or_else(|| subject.name().is_empty().then(|| state.contexts().find_map(found)).flatten())
+        .ok_or_else(|| Problem::schema_id_not_found(&id.to_string()))
+}
+
+fn aliased(state: &State, subject: &Subject) -> Subject {
+    state.alias(subject).unwrap_or_else(|| subject.clone())
+}

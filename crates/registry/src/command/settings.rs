@@ -1,0 +1,120 @@
+//! Changing settings and modes.
+
+use serde_json::{Map, Value as Json};
+
+use crate::command::check_writable;
+use crate::entity::{Config, Level, Mode};
+use crate::problem::Problem;
+use crate::record::{ConfigValue, Key, ModeValue, Record, SubjectValue, Value};
+use crate::state::State;
+use crate::subject::Subject;
+
+/// Members of a request that become settings as they are. The level has a name of its own here.
+const LEVEL: &str = "compatibility";
+
+/// The record that changes the settings of a scope: members that are null are cleared, absent ones stay.
+///
+/// # Errors
+/// If a member has no value that it may have, or the scope is read-only.
+pub fn put_config(state: &State, scope: &Subject, request: &Map<String, Json>) -> Result<Record, Problem> {
+    check_writable(state, scope)?;
+    let qualified = scope.qualified();
+    let mut merged = match state.own_config(&qualified).map(serde_json::to_value) {
+        Some(Ok(Json::Object(members))) => members,
+        _ => Map::new(),
+    };
+    for (name, value) in request {
+        let name = match name.as_str() {
+            LEVEL | "compatibilityLevel" => "compatibilityLevel",
+            other => other,
+        };
+        let value = match (name, value) {
+            ("compatibilityLevel", Json::String(level)) => Json::from(level.parse::<Level>()?.as_str()),
+            ("compatibilityLevel", Json::Null) | (_, Json::String(_)) => value.clone(),
+            ("compatibilityLevel", other) => {
+                return Err(other.to_string().parse::<Level>().err().unwrap_or_else(no_level));
+            }
+            (_, other) => other.clone(),
+        };
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            merged.insert(name.to_owned(), value);
+        }
+    }
+    let config: Config = serde_json::from_value(Json::Object(merged))
+        .map_err(|error| Problem::new(422, format!("settings: {error}")))?;
+    for rules in [&config.default_rule_set, &config.override_rule_set].into_iter().flatten() {
+        rules.check()?;
+    }
+    if let Some(policy) = &config.compatibility_policy
+        && !["STRICT", "LENIENT", "LOGICAL"].contains(&policy.as_str())
+    {
+        return Err(Problem::new(
+            42203,
+            format!("Invalid compatibility policy `{policy}`. Valid values are STRICT, LENIENT and LOGICAL"),
+        ));
+    }
+    let subject = Some(qualified.clone()).filter(|scope| !scope.is_empty());
+    let value = Value::Config(Box::new(ConfigValue { subject, config }));
+    Ok(Record { key: Key::Config(qualified), value: Some(value) })
+}
+
+fn no_level() -> Problem {
+    Problem::new(42203, "Invalid compatibility level.")
+}
+
+/// Takes the settings of a scope back; says which they were.
+///
+/// # Errors
+/// If the scope has none, or is read-only.
+pub fn delete_config(state: &State, scope: &Subject) -> Result<(Config, Record), Problem> {
+    check_writable(state, scope)?;
+    let qualified = scope.qualified();
+    let old = match state.own_config(&qualified) {
+        Some(config) => config.clone(),
+        None if scope.name().is_empty() => state.config(scope),
+        None => return Err(Problem::subject_not_found(&qualified)),
+    };
+    Ok((old, Record { key: Key::Config(qualified), value: None }))
+}
+
+/// The records that change the mode of a scope.
+///
+/// # Errors
+/// If it is no mode, or schemas with ids of their own would be mixed with others.
+pub fn put_mode(state: &State, scope: &Subject, mode: &str, force: bool) -> Result<Vec<Record>, Problem> {
+    let mode: Mode = mode.parse()?;
+    let qualified = scope.qualified();
+    let subject = Some(qualified.clone()).filter(|scope| !scope.is_empty());
+    let mut records = Vec::new();
+    if mode == Mode::Import && state.mode(scope) != Mode::Import {
+        let inside = |name: &str| {
+            let other = Subject::parse(name, crate::subject::DEFAULT_CONTEXT);
+            other.context() == scope.context() && (scope.name().is_empty() || other == *scope)
+        };
+        let mut subjects = state.subjects().filter(|(name, _)| inside(name));
+        if !force && subjects.any(|(_, versions)| versions.values().any(|version| !version.deleted)) {
+            return Err(Problem::not_permitted("Cannot import since found existing subjects"));
+        }
+        let value = Value::Subject(SubjectValue { subject: subject.clone(), version: None });
+        records.push(Record { key: Key::ClearSubject(qualified.clone()), value: Some(value) });
+    }
+    let value = Value::Mode(ModeValue { subject, mode });
+    records.push(Record { key: Key::Mode(qualified), value: Some(value) });
+    Ok(records)
+}
+
+/// Takes the mode of a scope back; says which it was.
+///
+/// # Errors
+/// If the scope has none.
+pub fn delete_mode(state: &State, scope: &Subject) -> Result<(Mode, Record), Problem> {
+    let qualified = scope.qualified();
+    let old = match state.own_mode(&qualified) {
+        Some(mode) => mode,
+        None if scope.name().is_empty() => state.mode(scope),
+        None => return Err(Problem::subject_not_found(&qualified)),
+    };
+    Ok((old, Record { key: Key::Mode(qualified), value: None }))
+}

@@ -1,0 +1,353 @@
+//! The registry at work: state that follows the log, and writes that wait for themselves to come back.
+//!
+//! A write is acknowledged when its own record was read again: what was answered is in the log, and
+//! whoever asks next finds it. Writes take turns; reads never wait.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tidegate_core::{Fault, FaultKind};
+use tidegate_kafka::{KafkaOptions, LogEvent, LogReader, LogWriter, OptionsError, TopicSpec, ensure_log};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::command::Shared;
+use crate::command::library::Library;
+use crate::command::register::{self, Outcome};
+use crate::command::{SchemaRequest, delete, lookup};
+use crate::problem::Problem;
+use crate::record::{Key, Record, Value};
+use crate::state::{Applied, State};
+use crate::subject::Subject;
+
+/// How often a write is decided anew when another registry was faster.
+const TRIES_MAX: usize = 5;
+
+/// Which of Confluent's releases the answers look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// 7.x: Avro's name is left out, there are no GUIDs, incompatible is error 409.
+    V7,
+    /// 8.x.
+    #[default]
+    V8,
+}
+
+/// How to run a registry.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// The cluster that keeps its log.
+    pub kafka: KafkaOptions,
+    /// The log's topic.
+    pub topic: String,
+    /// How many replicas a new topic gets; the cluster's default if absent.
+    pub replication: Option<i32>,
+    /// How long a write may take.
+    pub write_timeout: Duration,
+    /// How long the log may take to be read at the start.
+    pub start_timeout: Duration,
+    /// Whose answers to give, and whose records to write.
+    pub dialect: Dialect,
+}
+
+impl RegistryOptions {
+    /// The usual settings on a cluster.
+    #[must_use]
+    pub fn new(kafka: KafkaOptions) -> Self {
+        Self {
+            kafka,
+            topic: "_schemas".to_owned(),
+            replication: None,
+            write_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(60),
+            dialect: Dialect::default(),
+        }
+    }
+}
+
+/// Why a registry does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Kafka cannot be reached, or the topic is not fit.
+    #[error("prepare the registry's topic: {0}")]
+    Topic(#[source] Fault),
+    /// The options cannot be used.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The log did not end in time.
+    #[error("read the registry's topic: it has not ended after {0:?}")]
+    Slow(Duration),
+    /// The log cannot be written.
+    #[error("write to the registry's topic: {0}")]
+    Write(#[source] Fault),
+}
+
+/// A running registry.
+pub struct Registry {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) library: Arc<Library>,
+    pub(crate) dialect: Dialect,
+    writer: LogWriter,
+    timeout: Duration,
+    /// Who holds this decides and writes.
+    turn: tokio::sync::Mutex<()>,
+    /// One past the offset that the state has taken.
+    applied: watch::Receiver<i64>,
+    trouble: Arc<Mutex<Option<String>>>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+impl Registry {
+    /// Reads the log to its end and is ready to answer.
+    ///
+    /// # Errors
+    /// If Kafka cannot be reached or does not answer in time, or the topic is not fit for a log.
+    pub async fn start(options: &RegistryOptions) -> Result<Arc<Self>, StartError> {
+        let RegistryOptions { kafka, topic, replication, write_timeout, start_timeout, dialect } = options;
+        let mut spec = TopicSpec::new(topic, 1);
+        spec.replication = *replication;
+        spec.configs.insert("max.message.bytes".to_owned(), (8 * 1024 * 1024).to_string());
+        ensure_log(kafka, &spec).await.map_err(StartError::Topic)?;
+        let writer = LogWriter::connect(kafka, topic, *write_timeout)?;
+        let reader = LogReader::open(kafka, topic)?;
+        let shared = Arc::<Shared>::default();
+        let trouble = Arc::<Mutex<Option<String>>>::default();
+        let (taken, applied) = watch::channel(0);
+        let reading = tokio::spawn(follow(reader, Arc::clone(&shared), taken, Arc::clone(&trouble)));
+        let registry = Self {
+            shared,
+            library: Arc::default(),
+            dialect: *dialect,
+            writer,
+            timeout: *write_timeout,
+            turn: tokio::sync::Mutex::default(),
+            applied,
+            trouble,
+            reading,
+        };
+        // The end of the log is wherever a record of our own comes back from.
+        let end = registry.writer.append(&Key::Noop.to_bytes(), None).await.map_err(StartError::Write)?;
+        let ready = registry.wait_for(end, *start_timeout).await;
+        ready.map_err(|_| StartError::Slow(*start_timeout))?;
+        info!(subjects = registry.shared.read().subjects().count(), "registry is ready");
+        Ok(Arc::new(registry))
+    }
+
+    /// What keeps Kafka from being read, if something does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn wait_for(&self, offset: i64, timeout: Duration) -> Result<(), Problem> {
+        let mut applied = self.applied.clone();
+        let waited = tokio::time::timeout(timeout, applied.wait_for(|next| *next > offset)).await;
+        match waited {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Problem::new(50001, "the registry's log is not read any more; restart it")),
+            Err(_) => Err(Problem::new(50002, "Register operation timed out")),
+        }
+    }
+
+    /// Writes records and waits until the state has taken them.
+    async fn write(&self, records: &[Record]) -> Result<(), Problem> {
+        let mut last = None;
+        for record in records {
+            let value = record.value.as_ref().map(|value| self.value_bytes(value, &record.key));
+            // Another registry's spelling of the key is another key to compaction.
+            let foreign = self.shared.read().foreign_key(&record.key).map(<[u8]>::to_vec);
+            let keys = foreign.filter(|_| value.is_none()).into_iter().chain([record.key.to_bytes()]);
+            for key in keys {
+                let offset = self.writer.append(&key, value.as_deref()).await;
+                last = Some(offset.map_err(|fault| refused(&fault))?);
+            }
+        }
+        match last {
+            Some(offset) => self.wait_for(offset, self.timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    fn value_bytes(&self, value: &Value, key: &Key) -> Vec<u8> {
+        match (self.dialect, value) {
+            (Dialect::V7, Value::Schema(schema)) if schema.schema_type.as_deref() == Some("AVRO") => {
+                let mut schema = schema.clone();
+                schema.schema_type = None;
+                Value::Schema(schema).to_bytes(key)
+            }
+            (Dialect::V7 | Dialect::V8, value) => value.to_bytes(key),
+        }
+    }
+
+    /// Registers a schema.
+    ///
+    /// # Errors
+    /// As of [`register::register`], or if the log cannot be written.
+    pub async fn register(
+        self: &Arc<Self>,
+        subject: &Subject,
+        request: SchemaRequest,
+        normalize: bool,
+    ) -> Result<Outcome, Problem> {
+        let decide = || {
+            let (subject, request) = (subject.clone(), request.clone());
+            self.compute(move |registry| {
+                register::register(&registry.shared, &registry.library, &subject, &request, normalize)
+            })
+        };
+        // What is known already, or wrong, needs no turn.
+        if let known @ Outcome::Known { .. } = decide().await? {
+            return Ok(known);
+        }
+        let _turn = self.turn.lock().await;
+        for _ in 0..TRIES_MAX {
+            let outcome = decide().await?;
+            let Outcome::New { version, entry, records } = &outcome else { return Ok(outcome) };
+            self.write(records).await?;
+            let state = self.shared.read();
+            let stored = state.versions(subject).and_then(|versions| versions.get(version));
+            if let Some(stored) = stored.filter(|stored| stored.schema.guid == entry.schema.guid) {
+                let (version, entry) = (*version, stored.clone());
+                return Ok(Outcome::Known { version, entry });
+            }
+        }
+        Err(Problem::new(50001, "another registry writes to the same topic; ids collide"))
+    }
+
+    /// Carries out something on another thread: it may take its time.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn compute<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let registry = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&registry)).await;
+        done.unwrap_or_else(|panic| {
+            error!(error = %panic, "a request failed");
+            Err(Problem::new(500, "Internal Server Error"))
+        })
+    }
+
+    /// Decides on the state as it is and writes what was decided.
+    ///
+    /// # Errors
+    /// Those of the decision, or if the log cannot be written.
+    pub async fn change<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(T, Vec<Record>), Problem>,
+    ) -> Result<T, Problem> {
+        let _turn = self.turn.lock().await;
+        let (answer, records) = decide(&self.shared.read())?;
+        self.write(&records).await?;
+        Ok(answer)
+    }
+
+    /// Deletes a subject or, with a version, one version of it.
+    ///
+    /// # Errors
+    /// As of [`delete::subject`] and [`delete::one`], or if the log cannot be written.
+    pub async fn delete(
+        &self,
+        subject: &Subject,
+        which: Option<crate::command::Which>,
+        depth: delete::Depth,
+    ) -> Result<Vec<i32>, Problem> {
+        let deletion = |state: &State| {
+            let deletion = match which {
+                None => delete::subject(state, subject, depth),
+                Some(which) => delete::one(state, subject, which, depth),
+            }?;
+            Ok((deletion.versions, deletion.records))
+        };
+        self.change(deletion).await
+    }
+
+    /// Finds the version that has a schema.
+    ///
+    /// # Errors
+    /// As of [`lookup::by_schema`].
+    pub async fn lookup(
+        self: &Arc<Self>,
+        subject: Subject,
+        request: SchemaRequest,
+        how: (bool, lookup::Show),
+    ) -> Result<lookup::Found, Problem> {
+        self.compute(move |registry| {
+            lookup::by_schema(&registry.shared, &registry.library, &subject, &request, how)
+        })
+        .await
+    }
+}
+
+/// Why a record was not written, as clients know it.
+fn refused(fault: &Fault) -> Problem {
+    warn!(error = %fault, "write to the registry's topic");
+    match (fault.kind, fault.code) {
+        // MESSAGE_TOO_LARGE of the Kafka protocol.
+        (_, Some(10)) => Problem::new(
+            42209,
+            "Register operation failed because schema is too large for the topic's max.message.bytes",
+        ),
+        (FaultKind::Network | FaultKind::Unavailable | FaultKind::Overload, _) => {
+            Problem::new(50002, format!("Register operation timed out: {fault}"))
+        }
+        _ => Problem::new(
+            50001,
+            format!("Error while registering the schema in the backend data store: {fault}"),
+        ),
+    }
+}
+
+/// Lets the state follow the log.
+async fn follow(
+    mut reader: LogReader,
+    shared: Arc<Shared>,
+    taken: watch::Sender<i64>,
+    trouble: Arc<Mutex<Option<String>>>,
+) {
+    let say = |text: Option<String>| *trouble.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    while let Some(event) = reader.next().await {
+        match event {
+            LogEvent::Record(record) => {
+                let (offset, value) = (record.offset, record.value.as_deref());
+                if let Some(key) = &record.key {
+                    let applied = shared.change(|state| state.apply(key, value, record.timestamp));
+                    report(&applied, offset);
+                }
+                taken.send_replace(offset + 1);
+                say(None);
+            }
+            LogEvent::End(next) => {
+                taken.send_if_modified(|applied| {
+                    let later = next > *applied;
+                    *applied = next.max(*applied);
+                    later
+                });
+                say(None);
+            }
+            LogEvent::Trouble(fault) => {
+                warn!(error = %fault, "registry's topic");
+                say(Some(fault.to_string()));
+            }
+        }
+    }
+}
+
+fn report(applied: &Applied, offset: i64) {
+    match applied {
+        Applied::Taken | Applied::Ignored => {}
+        Applied::Unreadable(error) => warn!(error, offset, "record of the registry's topic is skipped"),
+        Applied::Conflict(record) => {
+            error!(offset, key = ?record.key, "two registries gave one id to two schemas; the first one keeps it");
+        }
+    }
+}

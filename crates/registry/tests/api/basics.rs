@@ -1,0 +1,142 @@
+use serde_json::{Value, json};
+
+use crate::stack::{Stack, record};
+
+const OLD: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
+const NEW: &str =
+    r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":"int","default":1}]}"#;
+const BAD: &str = r#"{"type":"record","name":"R","fields":[{"name":"c","type":"int"}]}"#;
+
+#[tokio::test]
+async fn a_schema_is_registered_once_and_found_by_id_version_guid_and_text() {
+    let stack = Stack::start().await;
+    let first = stack.register("s-value", " \"string\" ").await;
+    let guid = "095d71cf-1255-6b9d-5e33-0ad575b3df5d";
+    assert_eq!(first["id"], 1);
+    assert_eq!(first["version"], 1);
+    assert_eq!(first["guid"], guid);
+    assert_eq!(first["schema"], "\"string\"");
+    assert_eq!(stack.register("s-value", "{\"type\":\"string\"}").await["id"], 1);
+    assert_eq!(stack.register("other", "\"string\"").await["id"], 1, "one schema has one id");
+    assert_eq!(stack.register("other2", "\"int\"").await["id"], 2);
+
+    let by_id = stack.get("/schemas/ids/1").await;
+    assert_eq!(by_id, json!({"guid": guid, "schemaType": "AVRO", "schema": "\"string\""}));
+    assert_eq!(stack.get("/schemas/ids/1/schema").await, "string");
+    assert_eq!(stack.get("/schemas/ids/1/subjects").await, json!(["other", "s-value"]));
+    let versions = stack.get("/schemas/ids/1/versions").await;
+    assert_eq!(versions, json!([{"subject": "other", "version": 1}, {"subject": "s-value", "version": 1}]));
+    assert_eq!(stack.get(&format!("/schemas/guids/{guid}/ids")).await, json!([{"context": ".", "id": 1}]));
+    assert_eq!(stack.get(&format!("/schemas/guids/{guid}")).await["schema"], "\"string\"");
+    assert_eq!(stack.get("/subjects").await, json!(["other", "other2", "s-value"]));
+    assert_eq!(stack.get("/subjects/s-value/versions").await, json!([1]));
+    let latest = stack.get("/subjects/s-value/versions/latest").await;
+    assert_eq!((&latest["id"], &latest["subject"]), (&json!(1), &json!("s-value")));
+    assert_eq!(stack.get("/subjects/s-value/versions/-1/schema").await, "string");
+    let (status, found) = stack.ask("POST", "/subjects/s-value", json!({"schema": "{\"type\": \"string\"}"})).await;
+    assert_eq!((status, &found["version"]), (200, &json!(1)));
+    let types = stack.get("/schemas/types").await;
+    assert!(types.as_array().unwrap().contains(&json!("AVRO")), "{types}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_confluents_words() {
+    let stack = Stack::start().await;
+    stack.register("s", OLD).await;
+    let none = Value::Null;
+    let said = stack.refuses("GET", "/subjects/x/versions", none.clone(), 40401).await;
+    assert_eq!(said, "Subject 'x' not found.");
+    let said = stack.refuses("GET", "/subjects/s/versions/7", none.clone(), 40402).await;
+    assert_eq!(said, "Version 7 not found.");
+    let said = stack.refuses("GET", "/schemas/ids/99", none.clone(), 40403).await;
+    assert_eq!(said, "Schema 99 not found");
+    let said = stack.refuses("POST", "/subjects/s", json!({"schema": "\"long\""}), 40403).await;
+    assert_eq!(said, "Schema not found");
+    stack.refuses("POST", "/subjects/x", json!({"schema": "\"long\""}), 40401).await;
+    stack.refuses("GET", "/subjects/s/versions/0", none.clone(), 42202).await;
+    stack.refuses("GET", "/subjects/s/versions/first", none.clone(), 42202).await;
+    assert_eq!(stack.register("s", "").await["version"], 1, "no text means the last one");
+    stack.refuses("POST", "/subjects/y/versions", json!({"schema": ""}), 42201).await;
+    stack.refuses("POST", "/subjects/y/versions", json!({"schema": "{\"type\":\"x\"}"}), 42201).await;
+    stack.refuses("POST", "/subjects/y/versions", json!({"schema": "x", "schemaType": "THRIFT"}), 42201).await;
+    stack.refuses("GET", "/associations/resources/1", none.clone(), 404).await;
+    stack.refuses("PATCH", "/subjects", none, 405).await;
+}
+
+#[tokio::test]
+async fn an_incompatible_schema_is_refused_with_reasons_and_remedies() {
+    let stack = Stack::start().await;
+    stack.register("s", OLD).await;
+    assert_eq!(stack.register("s", NEW).await["version"], 2);
+    let said = stack.refuses("POST", "/subjects/s/versions", json!({"schema": BAD}), 40901).await;
+    let start = "Schema being registered is incompatible with an earlier schema for subject \"s\", details: \
+                 [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'c' at path \
+                 '/fields/0' in the new schema has no default value and is missing in the old schema', \
+                 additionalInfo:'c'}";
+    assert!(said.starts_with(start), "{said}");
+    assert!(said.contains("give `c` a default"), "{said}");
+    assert!(said.contains("{oldSchemaVersion: 2}"), "{said}");
+    assert!(said.ends_with("{validateFields: 'false', compatibility: 'BACKWARD'}]"), "{said}");
+
+    let check = |path: &'static str, schema: &'static str| stack.ask("POST", path, json!({"schema": schema}));
+    let path = "/compatibility/subjects/s/versions/latest";
+    assert_eq!(check(path, BAD).await.1, json!({"is_compatible": false}));
+    assert_eq!(check(path, OLD).await.1, json!({"is_compatible": true}));
+    let verbose = check("/compatibility/subjects/s/versions?verbose=true", BAD).await.1;
+    assert!(verbose["messages"].as_array().unwrap().len() > 2, "{verbose}");
+    let fine = check("/compatibility/subjects/s/versions/1?verbose=true", NEW).await.1;
+    assert_eq!(fine, json!({"is_compatible": true, "messages": []}));
+    let nobody = check("/compatibility/subjects/nobody/versions/latest", BAD).await.1;
+    assert_eq!(nobody, json!({"is_compatible": true}));
+    stack.refuses("POST", "/compatibility/subjects/s/versions/9", json!({"schema": NEW}), 40402).await;
+}
+
+#[tokio::test]
+async fn a_change_of_language_is_incompatible() {
+    let stack = Stack::start().await;
+    stack.register("s", OLD).await;
+    let other = json!({"schema": "{\"type\":\"object\"}", "schemaType": "JSON"});
+    let said = stack.refuses("POST", "/subjects/s/versions", other.clone(), 40901).await;
+    assert!(said.contains("Incompatible because of different schema type"), "{said}");
+    assert_eq!(stack.register_as("j", other).await["schemaType"], "JSON");
+    assert_eq!(stack.get("/schemas/ids/2").await["schema"], "{\"type\":\"object\"}");
+}
+
+#[tokio::test]
+async fn references_are_resolved_pinned_and_listed() {
+    let stack = Stack::start().await;
+    let address = stack.register("address", &record("Address", &["zip"])).await;
+    let user = r#"{"type":"record","name":"User","fields":[{"name":"a","type":"Address"}]}"#;
+    let reference = json!([{"name": "Address", "subject": "address", "version": -1}]);
+    let user = stack.register_as("user", json!({"schema": user, "references": reference})).await;
+    assert_eq!(user["references"][0]["version"], address["version"]);
+    assert_eq!(stack.get("/subjects/address/versions/1/referencedby").await, json!([user["id"]]));
+    let resolved = stack.get("/schemas/ids/2?format=resolved").await;
+    assert!(resolved["schema"].as_str().unwrap().contains("zip"), "{resolved}");
+    stack.refuses("DELETE", "/subjects/address", Value::Null, 42206).await;
+    stack.refuses("DELETE", "/subjects/address/versions/1", Value::Null, 42206).await;
+    let missing = json!([{"name": "Address", "subject": "nobody", "version": 1}]);
+    let request = json!({"schema": "\"Address\"", "references": missing});
+    stack.refuses("POST", "/subjects/x/versions", request, 42201).await;
+}
+
+#[tokio::test]
+async fn metadata_and_rules_are_stored_merged_and_asked_for() {
+    let stack = Stack::start().await;
+    let rule = json!({"name": "r", "kind": "CONDITION", "mode": "WRITE", "type": "CEL", "expr": "true"});
+    let request = json!({
+        "schema": OLD,
+        "metadata": {"properties": {"owner": "me"}},
+        "ruleSet": {"domainRules": [rule]},
+    });
+    let first = stack.register_as("s", request).await;
+    assert_eq!(first["metadata"]["properties"]["owner"], "me");
+    assert_eq!(first["ruleSet"]["domainRules"][0]["disabled"], false);
+    let second = stack.register_as("s", json!({"metadata": {"properties": {"owner": "you"}}})).await;
+    assert_eq!((&second["version"], &second["id"]), (&json!(2), &json!(2)));
+    assert_eq!(second["schema"], OLD);
+    let found = stack.get("/subjects/s/metadata?key=owner&value=me").await;
+    assert_eq!(found["version"], 1);
+    let bad = json!({"schema": OLD, "ruleSet": {"domainRules": [{"name": "r", "mode": "UPGRADE", "type": "CEL"}]}});
+    stack.refuses("POST", "/subjects/t/versions", bad, 42210).await;
+}
