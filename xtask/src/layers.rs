@@ -30,6 +30,7 @@ pub(crate) const LAYERS: [(&str, &[&str]); 17] = [
             "kafka",
             "clickhouse",
             "broker",
+            "registry",
             "engine",
         ],
     ),

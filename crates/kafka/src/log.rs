@@ -135,7 +135,9 @@ impl LogWriter {
         record.payload = value;
         match self.producer.send(record, TIMEOUT).await {
             Ok(delivery) => Ok(delivery.offset),
-            Err((error, _)) => Err(fault(&error, &format!("write to `{}` at `{}`", self.topic, self.address))),
+            Err((error, _)) => {
+                Err(fault(&error, &format!("write to `{}` at `{}`", self.topic, self.address)))
+            }
         }
     }
 }

@@ -79,8 +79,9 @@ impl AvroSchema {
             foreign.extend(parser.name_of(root));
         }
         let root = parser.add(&Json::parse(text, Dialect::Avro)?)?;
-        let nodes = parser.resolve()?;
-        Ok(Self { nodes, root, foreign })
+        let schema = Self { nodes: parser.resolve()?, root, foreign };
+        print::check_depth(&schema)?;
+        Ok(schema)
     }
 
     /// The node of the whole schema.

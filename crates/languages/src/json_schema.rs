@@ -39,6 +39,9 @@ pub enum JsonSchemaError {
         /// What is wrong.
         message: String,
     },
+    /// It takes too long to check.
+    #[error(transparent)]
+    TooComplex(#[from] TooComplex),
     /// A reference leads nowhere. Documents are never fetched.
     #[error("`$ref` to `{reference}` leads nowhere; name the schema in `references`")]
     Unresolved {

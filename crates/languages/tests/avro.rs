@@ -50,8 +50,10 @@ fn parsing_forms_and_fingerprints_are_those_of_java() {
 fn a_schema_is_equivalent_to_its_canonical_text() {
     for case in java_texts() {
         let Some(canonical) = case.get("canonical") else { continue };
-        // Java prints an infinite attribute as a text, which is then another attribute.
-        if canonical.as_str().unwrap().contains("\"p\":\"Infinity\"") {
+        // Java prints an infinite attribute as a text, which is then another attribute, and an alias
+        // outside of all namespaces like one inside.
+        let lossy = ["\"p\":\"Infinity\"", "\"Old4\""];
+        if lossy.iter().any(|text| canonical.as_str().unwrap().contains(text)) {
             continue;
         }
         let schema = parse(case["text"].as_str().unwrap());
@@ -162,6 +164,18 @@ fn hostile_schemas_end_soon() {
     let error = AvroSchema::parse(&doubling, &[], Defaults::Checked).unwrap_err();
     assert!(error.to_string().contains("too complex"), "{error}");
 
+    // Names that are used before they are defined: flat to read, deep to print.
+    let chain = |n: usize| {
+        let link = |k: usize| {
+            format!(
+                r#"{{"type":"record","name":"C{k}","fields":[{{"name":"n","type":"C{}"}}]}}"#,
+                (k + 1) % n
+            )
+        };
+        format!("[{}]", (0..n).map(link).collect::<Vec<_>>().join(","))
+    };
+    let error = AvroSchema::parse(&chain(20_000), &[], Defaults::Checked).unwrap_err();
+    assert!(error.to_string().contains("nests deeper"), "{error}");
     let union = |namespace: &str| {
         let branches: Vec<String> = (0..4_000)
             .map(|n| format!(r#"{{"type":"record","name":"{namespace}R{n}","fields":[]}}"#))

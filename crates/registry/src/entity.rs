@@ -23,7 +23,7 @@ pub struct Reference {
     #[serde(default, deserialize_with = "nullable")]
     pub subject: String,
     /// As which version; -1 is the latest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub version: i32,
 }
 
@@ -70,10 +70,10 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc: Option<String>,
     /// CONDITION or TRANSFORM.
-    #[serde(default = "transform")]
+    #[serde(default = "transform", deserialize_with = "or_transform")]
     pub kind: String,
     /// When it applies.
-    #[serde(default = "write_read")]
+    #[serde(default = "write_read", deserialize_with = "or_write_read")]
     pub mode: String,
     /// Who carries it out.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
     /// Whether it is off.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub disabled: bool,
 }
 
@@ -104,6 +104,14 @@ fn transform() -> String {
 
 fn write_read() -> String {
     "WRITEREAD".to_owned()
+}
+
+fn or_transform<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(from).map(|kind| kind.unwrap_or_else(transform))
+}
+
+fn or_write_read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(from).map(|mode| mode.unwrap_or_else(write_read))
 }
 
 impl RuleSet {

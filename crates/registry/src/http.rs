@@ -3,6 +3,7 @@
 //! Paths are taken apart here and not by the router: a subject may have an encoded slash in it, and
 //! every path exists once more under each context.
 
+mod access;
 mod answer;
 mod read;
 mod request;
@@ -13,15 +14,27 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::http::answer::Answer;
 use crate::http::request::Call;
 use crate::problem::Problem;
 use crate::service::Registry;
+pub use access::{NoUser, Role, User, Users};
+
+/// How many requests with a body are in work at once: what they hold in memory is bounded.
+const BODIES_MAX: usize = 16;
+
+/// What every request needs.
+struct Desk {
+    registry: Arc<Registry>,
+    bodies: Semaphore,
+    users: Users,
+}
 
 /// A registry that listens.
 pub struct Server {
@@ -34,10 +47,11 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn start(listen: SocketAddr, registry: Arc<Registry>) -> std::io::Result<Self> {
+    pub async fn start(listen: SocketAddr, registry: Arc<Registry>, users: Users) -> std::io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let routes = Router::new().fallback(serve).with_state(registry);
+        let desk = Arc::new(Desk { registry, bodies: Semaphore::new(BODIES_MAX), users });
+        let routes = Router::new().fallback(serve).with_state(desk);
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { address, serving })
     }
@@ -55,13 +69,27 @@ impl Drop for Server {
     }
 }
 
-async fn serve(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let content_type = answer::content_type(request.headers());
+    let bodiless = matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE);
+    let allowed = desk.users.check(request.method(), request.uri().path(), request.headers());
+    if let Err(problem) = allowed {
+        return answer::respond(Err(problem), content_type);
+    }
+    // Nobody closes the semaphore, so that a place comes free.
+    let _place = if bodiless { None } else { desk.bodies.acquire().await.ok() };
     let answer = match Call::read(request).await {
-        Ok(call) => route(&registry, &call).await,
+        Ok(call) => route(&desk.registry, &call).await,
         Err(problem) => Err(problem),
     };
-    answer::respond(answer, content_type)
+    let mut response = answer::respond(answer, content_type);
+    // Answers come from memory while Kafka is away, and say that they may be old (RFC 9111, 5.5).
+    if desk.registry.trouble().is_some() {
+        let stale =
+            HeaderValue::from_static("110 tidegate \"the log is out of reach; answered from memory\"");
+        response.headers_mut().insert(header::WARNING, stale);
+    }
+    response
 }
 
 /// Hands a call to whoever answers it.

@@ -13,5 +13,5 @@ mod service;
 pub mod state;
 pub mod subject;
 
-pub use http::Server;
+pub use http::{NoUser, Role, Server, User, Users};
 pub use service::{Dialect, Registry, RegistryOptions, StartError};

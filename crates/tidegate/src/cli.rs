@@ -100,6 +100,8 @@ pub enum Command {
     Status(StatusFlags),
     /// Bring the topics of a configuration file into its tables until told to stop
     Sink(Sink),
+    /// Run a schema registry with Confluent's API on a Kafka cluster until told to stop
+    Registry(crate::registry::Flags),
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
     Dlq(Dlq),

@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech};
 use crate::render::{self, Look};
 use crate::report::{DeadLetterExample, HaltReport};
 use crate::sink::{Sink, World, halt_reasons};
-use crate::{demo, dlq, status, up};
+use crate::{demo, dlq, registry, status, up};
 
 /// Runs a command line to its end.
 ///
@@ -32,6 +32,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(flags) => up::run(&flags, speech).await,
         Command::Status(flags) => status::run(&flags, speech).await,
         Command::Sink(flags) => sink(&flags.config, speech).await,
+        Command::Registry(flags) => registry::run(&flags, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Config(Config::Check(flags)) => match flags.command {
             ConfigFor::Sink => config::load_sink(&flags.config).map(drop),

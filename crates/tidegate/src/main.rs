@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod demo;
 mod dlq;
+mod registry;
 mod render;
 mod report;
 mod sink;

@@ -13,7 +13,7 @@ type Differences = Rc<Vec<Incompatibility>>;
 
 pub(super) fn check(reader: &AvroSchema, writer: &AvroSchema) -> Result<Vec<Incompatibility>, AvroError> {
     let mut check =
-        Check { reader, writer, known: HashMap::new(), budget: Budget::default(), fields: HashMap::new() };
+        Check { reader, writer, known: HashMap::new(), budget: Rc::default(), fields: HashMap::new() };
     let found = check.pair(&Path::Root, reader.root, writer.root)?;
     Ok(found.as_ref().clone())
 }
@@ -61,7 +61,7 @@ struct Check<'a> {
     /// What was found for a pair, or nothing while it is being looked at: until it is proven
     /// incompatible, a pair counts as compatible.
     known: HashMap<(NodeId, NodeId), Option<Differences>>,
-    budget: Budget,
+    budget: Rc<Budget>,
     /// The writer's fields by name, of records that were looked at.
     fields: HashMap<NodeId, Rc<HashMap<&'a str, &'a Field>>>,
 }
@@ -75,7 +75,8 @@ impl<'a> Check<'a> {
             return Ok(known.clone().unwrap_or_default());
         }
         self.known.insert((reader, writer), None);
-        let found = self.calculate(path, reader, writer)?;
+        let budget = Rc::clone(&self.budget);
+        let found = budget.deeper(|| self.calculate(path, reader, writer))?;
         // A broad schema may have one difference in very many places.
         self.budget.take(found.len())?;
         self.known.insert((reader, writer), Some(Rc::clone(&found)));

@@ -5,17 +5,13 @@ use crate::avro::model::{Node, NodeId, Shape};
 use crate::budget::{Budget, TooComplex};
 use crate::json::Json;
 
-/// Defaults are looked at through the types of their members, which may be recursive: an infinite one
-/// does not end by itself.
-const DEPTH_MAX: usize = 250;
-
 pub(super) fn check(nodes: &[Node], budget: &Budget) -> Result<(), AvroError> {
     let check = Check { nodes, budget };
     for node in nodes {
         let Shape::Record(record) = &node.shape else { continue };
         for field in &record.fields {
             let Some(default) = &field.default else { continue };
-            if !check.fits(field.node, Some(default), 0)? {
+            if !check.fits(field.node, Some(default))? {
                 let kind = nodes[field.node.0].shape.kind();
                 let name = &field.name;
                 let message = format!("Invalid default for field {name}: {default} not a {kind}");
@@ -32,11 +28,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn fits(&self, id: NodeId, value: Option<&Json>, depth: usize) -> Result<bool, TooComplex> {
+    /// Through the types of a default's members, which may be recursive: an infinite one does not end by
+    /// itself.
+    fn fits(&self, id: NodeId, value: Option<&Json>) -> Result<bool, TooComplex> {
         self.budget.take(1)?;
-        if depth > DEPTH_MAX {
-            return Err(TooComplex);
-        }
+        self.budget.deeper(|| self.shape_fits(id, value))
+    }
+
+    fn shape_fits(&self, id: NodeId, value: Option<&Json>) -> Result<bool, TooComplex> {
         let Some(value) = value else { return Ok(false) };
         Ok(match &self.nodes[id.0].shape {
             Shape::String | Shape::Bytes | Shape::Enum(_) | Shape::Fixed(_) => value.as_str().is_some(),
@@ -46,18 +45,16 @@ impl Check<'_> {
             Shape::Boolean => matches!(value, Json::Bool(_)),
             Shape::Null => matches!(value, Json::Null),
             Shape::Array(items) => match value {
-                Json::Array(values) => self.all(values.iter().map(|value| (*items, Some(value))), depth)?,
+                Json::Array(values) => self.all(values.iter().map(|value| (*items, Some(value))))?,
                 _ => false,
             },
             Shape::Map(items) => match value {
-                Json::Object(members) => {
-                    self.all(members.values().map(|value| (*items, Some(value))), depth)?
-                }
+                Json::Object(members) => self.all(members.values().map(|value| (*items, Some(value))))?,
                 _ => false,
             },
             Shape::Union(branches) => {
                 for branch in branches {
-                    if self.fits(*branch, Some(value), depth + 1)? {
+                    if self.fits(*branch, Some(value))? {
                         return Ok(true);
                     }
                 }
@@ -68,7 +65,7 @@ impl Check<'_> {
                     let fields = record.fields.iter();
                     let values =
                         fields.map(|field| (field.node, members.get(&field.name).or(field.default.as_ref())));
-                    self.all(values, depth)?
+                    self.all(values)?
                 }
                 _ => false,
             },
@@ -76,13 +73,9 @@ impl Check<'_> {
         })
     }
 
-    fn all<'a>(
-        &self,
-        values: impl Iterator<Item = (NodeId, Option<&'a Json>)>,
-        depth: usize,
-    ) -> Result<bool, TooComplex> {
+    fn all<'a>(&self, values: impl Iterator<Item = (NodeId, Option<&'a Json>)>) -> Result<bool, TooComplex> {
         for (id, value) in values {
-            if !self.fits(id, value, depth + 1)? {
+            if !self.fits(id, value)? {
                 return Ok(false);
             }
         }

@@ -2,6 +2,7 @@
 //! defaults, as the registry compares.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::avro::AvroSchema;
 use crate::avro::model::{NodeId, Shape};
@@ -9,7 +10,7 @@ use crate::budget::{Budget, TooComplex};
 use crate::json::{Json, Members};
 
 pub(super) fn equivalent(a: &AvroSchema, b: &AvroSchema) -> Result<bool, TooComplex> {
-    let mut compare = Compare { a, b, seen: HashSet::new(), budget: Budget::default() };
+    let mut compare = Compare { a, b, seen: HashSet::new(), budget: Rc::default() };
     compare.node(a.root, b.root)
 }
 
@@ -17,12 +18,17 @@ struct Compare<'a> {
     a: &'a AvroSchema,
     b: &'a AvroSchema,
     seen: HashSet<(NodeId, NodeId)>,
-    budget: Budget,
+    budget: Rc<Budget>,
 }
 
 impl Compare<'_> {
     fn node(&mut self, a: NodeId, b: NodeId) -> Result<bool, TooComplex> {
-        self.budget.take(1)?;
+        let budget = Rc::clone(&self.budget);
+        budget.take(1)?;
+        budget.deeper(|| self.same(a, b))
+    }
+
+    fn same(&mut self, a: NodeId, b: NodeId) -> Result<bool, TooComplex> {
         let (left, right) = (self.a.node(a), self.b.node(b));
         if !props_equal(&left.props, &right.props) {
             return Ok(false);

@@ -3,15 +3,46 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use crate::avro::AvroSchema;
 use crate::avro::model::{Field, Name, Node, NodeId, Order, Shape};
-use crate::json::write_text;
+use crate::avro::{AvroError, AvroSchema};
+use crate::json::{DEPTH_MAX, write_text};
 
 /// Prints a schema; the types of these names are written as names only.
 pub(super) fn print(schema: &AvroSchema, known: &HashSet<String>) -> String {
     let mut printer = Printer { schema, known: known.clone(), out: String::new() };
     printer.node(schema.root, None);
     printer.out
+}
+
+/// Refuses a schema whose text would nest too deep: names that are used before they are defined make
+/// deep texts out of flat ones.
+///
+/// # Errors
+/// If the text could not be read again.
+pub(super) fn check_depth(schema: &AvroSchema) -> Result<(), AvroError> {
+    let mut known = HashSet::new();
+    let mut ahead = vec![(schema.root, 0)];
+    while let Some((id, depth)) = ahead.pop() {
+        if depth > DEPTH_MAX {
+            return Err(AvroError::invalid(format!("schema nests deeper than {DEPTH_MAX} levels")));
+        }
+        let node = schema.node(id);
+        if node.shape.name().is_some() && !known.insert(id) {
+            continue;
+        }
+        match &node.shape {
+            Shape::Array(child) | Shape::Map(child) => ahead.push((*child, depth + 1)),
+            // The first is looked at first, as it is printed first.
+            Shape::Union(branches) => {
+                ahead.extend(branches.iter().rev().map(|branch| (*branch, depth + 1)));
+            }
+            Shape::Record(record) => {
+                ahead.extend(record.fields.iter().rev().map(|field| (field.node, depth + 3)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 struct Printer<'a> {

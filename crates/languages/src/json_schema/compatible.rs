@@ -5,7 +5,7 @@
 
 mod objects;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::budget::{Budget, TooComplex};
@@ -15,7 +15,11 @@ use crate::language::Policy;
 
 pub(super) type Found = Result<Rc<Vec<Incompatibility>>, TooComplex>;
 
-pub(super) fn check(reader: &Model, writer: &Model, policy: Policy) -> Result<Vec<Incompatibility>, TooComplex> {
+pub(super) fn check(
+    reader: &Model,
+    writer: &Model,
+    policy: Policy,
+) -> Result<Vec<Incompatibility>, TooComplex> {
     let budget = Budget::default();
     let mut check = Check { old: writer, new: reader, policy, budget: &budget, known: HashMap::new() };
     Ok(check.pair("#", writer.root, reader.root)?.as_ref().clone())
@@ -36,7 +40,8 @@ impl<'a> Check<'a> {
             return Ok(known.clone().unwrap_or_default());
         }
         self.known.insert((old, new), None);
-        let found = Rc::new(self.compare(path, old, new)?);
+        let budget = self.budget;
+        let found = Rc::new(budget.deeper(|| self.compare(path, old, new))?);
         self.budget.take(found.len())?;
         self.known.insert((old, new), Some(Rc::clone(&found)));
         Ok(found)
@@ -242,7 +247,11 @@ impl<'a> Check<'a> {
         match (old.items, new.items) {
             (Some(before), Some(after)) => found.extend(self.pair(&place, before, after)?.iter().cloned()),
             (None, Some(after)) => {
-                let rule = if self.new.get(after).never { "ADDITIONAL_ITEMS_REMOVED" } else { "ADDITIONAL_ITEMS_NARROWED" };
+                let rule = if self.new.get(after).never {
+                    "ADDITIONAL_ITEMS_REMOVED"
+                } else {
+                    "ADDITIONAL_ITEMS_NARROWED"
+                };
                 found.push(differs(rule, &place, ("any item", "a schema")));
             }
             (_, None) => {}
@@ -258,12 +267,11 @@ fn n(branches: &[Id]) -> String {
 fn types(path: &str, old: &Demands, new: &Demands, found: &mut Vec<Incompatibility>) {
     let Some(after) = &new.types else { return };
     let place = format!("{path}/type");
-    let print = |types: &std::collections::BTreeSet<String>| types.iter().cloned().collect::<Vec<_>>().join(", ");
-    let Some(before) = &old.types else {
-        // Known values may all be of the type.
-        if old.values.is_none() {
-            found.push(differs("TYPE_CHANGED", &place, ("any type", &print(after))));
-        }
+    let print = |types: &BTreeSet<String>| types.iter().cloned().collect::<Vec<_>>().join(", ");
+    let of_values = || old.values.as_ref().map(|values| values.iter().map(|value| type_of(value)).collect());
+    let before: Option<BTreeSet<String>> = old.types.clone().or_else(of_values);
+    let Some(before) = before else {
+        found.push(differs("TYPE_CHANGED", &place, ("any type", &print(after))));
         return;
     };
     let taken = |name: &String| after.contains(name) || (name == "integer" && after.contains("number"));
@@ -272,15 +280,27 @@ fn types(path: &str, old: &Demands, new: &Demands, found: &mut Vec<Incompatibili
     }
     let narrowed = before.contains("number") && after.contains("integer") || before.iter().any(taken);
     let rule = if narrowed { "TYPE_NARROWED" } else { "TYPE_CHANGED" };
-    found.push(differs(rule, &place, (&print(before), &print(after))));
+    found.push(differs(rule, &place, (&print(&before), &print(after))));
+}
+
+/// The type of a printed value.
+fn type_of(value: &str) -> String {
+    let name = match value.as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "boolean",
+        Some(b'"') => "string",
+        Some(b'[') => "array",
+        Some(b'{') => "object",
+        _ if value.contains(['.', 'E']) => "number",
+        _ => "integer",
+    };
+    name.to_owned()
 }
 
 fn values(path: &str, old: &Demands, new: &Demands, found: &mut Vec<Incompatibility>) {
     let Some(after) = &new.values else { return };
     let place = format!("{path}/enum");
-    let print = |values: &std::collections::BTreeSet<String>| {
-        values.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
-    };
+    let print = |values: &BTreeSet<String>| values.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
     match &old.values {
         Some(before) if before.is_subset(after) => {}
         Some(before) => {
@@ -302,7 +322,9 @@ fn bounds(path: &str, old: &Demands, new: &Demands, found: &mut Vec<Incompatibil
             ("multipleOf", Some(before)) if (before % after).abs() < f64::EPSILON => (true, ""),
             ("multipleOf", Some(before)) if (after % before).abs() < f64::EPSILON => (false, "EXPANDED"),
             ("multipleOf", Some(_)) => (false, "CHANGED"),
-            (_, Some(before)) if keyword.starts_with("max") || *keyword == "exclusiveMaximum" => (before <= after, change),
+            (_, Some(before)) if keyword.starts_with("max") || *keyword == "exclusiveMaximum" => {
+                (before <= after, change)
+            }
             (_, Some(before)) => (before >= after, change),
         };
         if !fine {

@@ -4,9 +4,11 @@
 //! (`if`, `propertyNames`, `contains`, `format`) is left out, as the Confluent registry leaves it out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use indexmap::IndexMap;
 
+use crate::budget::Budget;
 use crate::json::Json;
 use crate::json_schema::JsonSchemaError;
 
@@ -84,7 +86,12 @@ impl Model {
     }
 
     pub(super) fn build(document: &Json, references: &[(String, Json)]) -> Result<Self, JsonSchemaError> {
-        let mut builder = Builder { documents: Documents::new(document, references), demands: Vec::new(), at: HashMap::new() };
+        let mut builder = Builder {
+            documents: Documents::new(document, references),
+            demands: Vec::new(),
+            at: HashMap::new(),
+            budget: Rc::default(),
+        };
         let root = builder.schema(0, document)?;
         Ok(Self { demands: builder.demands, root })
     }
@@ -101,7 +108,8 @@ struct Documents<'a> {
 
 impl<'a> Documents<'a> {
     fn new(document: &'a Json, references: &'a [(String, Json)]) -> Self {
-        let all: Vec<&Json> = std::iter::once(document).chain(references.iter().map(|(_, json)| json)).collect();
+        let all: Vec<&Json> =
+            std::iter::once(document).chain(references.iter().map(|(_, json)| json)).collect();
         let mut found = Self { all: all.clone(), names: HashMap::new(), anchors: HashMap::new() };
         for (index, (name, _)) in references.iter().enumerate() {
             found.names.insert(name.clone(), index + 1);
@@ -188,6 +196,7 @@ struct Builder<'a> {
     demands: Vec<Demands>,
     /// Schemas that were met, by their address: a recursive one is met again.
     at: HashMap<*const Json, Id>,
+    budget: Rc<Budget>,
 }
 
 impl<'a> Builder<'a> {
@@ -198,7 +207,8 @@ impl<'a> Builder<'a> {
         let id = Id(self.demands.len());
         self.demands.push(Demands::default());
         self.at.insert(std::ptr::from_ref(json), id);
-        let demands = self.demands_of(document, json)?;
+        let budget = Rc::clone(&self.budget);
+        let demands = budget.deeper(|| self.demands_of(document, json))?;
         self.demands[id.0] = demands;
         Ok(id)
     }
@@ -237,7 +247,12 @@ impl<'a> Builder<'a> {
         Ok(demands)
     }
 
-    fn child(&mut self, document: usize, json: &'a Json, keyword: &str) -> Result<Option<Id>, JsonSchemaError> {
+    fn child(
+        &mut self,
+        document: usize,
+        json: &'a Json,
+        keyword: &str,
+    ) -> Result<Option<Id>, JsonSchemaError> {
         match json.get(keyword) {
             Some(child @ (Json::Object(_) | Json::Bool(_))) => self.schema(document, child).map(Some),
             _ => Ok(None),

@@ -29,10 +29,9 @@ pub fn put_config(state: &State, scope: &Subject, request: &Map<String, Json>) -
             other => other,
         };
         let value = match (name, value) {
-            ("compatibilityLevel", Json::String(level)) => Json::from(level.parse::<Level>()?.as_str()),
-            ("compatibilityLevel", Json::Null) | (_, Json::String(_)) => value.clone(),
-            ("compatibilityLevel", other) => {
-                return Err(other.to_string().parse::<Level>().err().unwrap_or_else(no_level));
+            ("compatibilityLevel", Json::Null) => Json::Null,
+            ("compatibilityLevel", level) => {
+                Json::from(level.as_str().unwrap_or_default().parse::<Level>()?.as_str())
             }
             (_, other) => other.clone(),
         };
@@ -58,10 +57,6 @@ pub fn put_config(state: &State, scope: &Subject, request: &Map<String, Json>) -
     let subject = Some(qualified.clone()).filter(|scope| !scope.is_empty());
     let value = Value::Config(Box::new(ConfigValue { subject, config }));
     Ok(Record { key: Key::Config(qualified), value: Some(value) })
-}
-
-fn no_level() -> Problem {
-    Problem::new(42203, "Invalid compatibility level.")
 }
 
 /// Takes the settings of a scope back; says which they were.

@@ -1,6 +1,6 @@
 //! Answers: bodies in Confluent's order of members, content types, errors.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -61,7 +61,12 @@ pub(super) fn respond(answer: Result<Answer, Problem>, content_type: &'static st
             (status, body)
         }
     };
-    (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let ask = HeaderValue::from_static("Basic realm=\"schema registry\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+    }
+    response
 }
 
 /// What all answers about a schema have in common.

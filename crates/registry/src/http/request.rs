@@ -1,6 +1,7 @@
 //! A request, taken apart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::Request;
@@ -10,8 +11,11 @@ use serde::de::DeserializeOwned;
 use crate::problem::Problem;
 use crate::subject::{DEFAULT_CONTEXT, Subject};
 
-/// The largest body that is taken, in bytes: the longest schema, with every character escaped.
-const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The largest body that is taken, in bytes: the longest schema, with many characters escaped.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The content types of bodies.
 const CONTENT_TYPES: [&str; 4] = [
@@ -58,7 +62,9 @@ impl Call {
                 .or_default()
                 .push(decode(&value.replace('+', " "))?);
         }
-        let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
+        let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
+        let body = body.map_err(|_| Problem::new(408, "request body did not come in time"))?;
+        let body = body.map_err(|_| {
             Problem::new(413, format!("request body is not whole, or has more than {BODY_BYTES_MAX} bytes"))
         })?;
         Ok(Self { method: parts.method, path, context, query, body: body.to_vec() })

@@ -3,8 +3,7 @@ use serde_json::{Value, json};
 use crate::stack::{Stack, record};
 
 const OLD: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
-const NEW: &str =
-    r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":"int","default":1}]}"#;
+const NEW: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":"int","default":1}]}"#;
 const BAD: &str = r#"{"type":"record","name":"R","fields":[{"name":"c","type":"int"}]}"#;
 
 #[tokio::test]
@@ -33,7 +32,8 @@ async fn a_schema_is_registered_once_and_found_by_id_version_guid_and_text() {
     let latest = stack.get("/subjects/s-value/versions/latest").await;
     assert_eq!((&latest["id"], &latest["subject"]), (&json!(1), &json!("s-value")));
     assert_eq!(stack.get("/subjects/s-value/versions/-1/schema").await, "string");
-    let (status, found) = stack.ask("POST", "/subjects/s-value", json!({"schema": "{\"type\": \"string\"}"})).await;
+    let (status, found) =
+        stack.ask("POST", "/subjects/s-value", json!({"schema": "{\"type\": \"string\"}"})).await;
     assert_eq!((status, &found["version"]), (200, &json!(1)));
     let types = stack.get("/schemas/types").await;
     assert!(types.as_array().unwrap().contains(&json!("AVRO")), "{types}");
@@ -58,7 +58,9 @@ async fn what_is_not_there_is_said_in_confluents_words() {
     assert_eq!(stack.register("s", "").await["version"], 1, "no text means the last one");
     stack.refuses("POST", "/subjects/y/versions", json!({"schema": ""}), 42201).await;
     stack.refuses("POST", "/subjects/y/versions", json!({"schema": "{\"type\":\"x\"}"}), 42201).await;
-    stack.refuses("POST", "/subjects/y/versions", json!({"schema": "x", "schemaType": "THRIFT"}), 42201).await;
+    stack
+        .refuses("POST", "/subjects/y/versions", json!({"schema": "x", "schemaType": "THRIFT"}), 42201)
+        .await;
     stack.refuses("GET", "/associations/resources/1", none.clone(), 404).await;
     stack.refuses("PATCH", "/subjects", none, 405).await;
 }
@@ -137,6 +139,7 @@ async fn metadata_and_rules_are_stored_merged_and_asked_for() {
     assert_eq!(second["schema"], OLD);
     let found = stack.get("/subjects/s/metadata?key=owner&value=me").await;
     assert_eq!(found["version"], 1);
-    let bad = json!({"schema": OLD, "ruleSet": {"domainRules": [{"name": "r", "mode": "UPGRADE", "type": "CEL"}]}});
+    let bad =
+        json!({"schema": OLD, "ruleSet": {"domainRules": [{"name": "r", "mode": "UPGRADE", "type": "CEL"}]}});
     stack.refuses("POST", "/subjects/t/versions", bad, 42210).await;
 }

@@ -27,7 +27,8 @@ async fn hostile_schemas_are_refused_soon_and_clearly() {
         assert!(said.len() < 4_000, "{} bytes", said.len());
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
-    let (status, answer) = stack.raw("POST", "/subjects/me/versions", b"{\"schema\":\"\xff\"}".to_vec()).await;
+    let (status, answer) =
+        stack.raw("POST", "/subjects/me/versions", b"{\"schema\":\"\xff\"}".to_vec()).await;
     assert_eq!(status, 422, "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("not UTF-8"), "{answer}");
     let (status, answer) = stack.raw("POST", "/subjects/me/versions", b"{\"schema\"".to_vec()).await;

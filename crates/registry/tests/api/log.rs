@@ -27,16 +27,15 @@ async fn records_are_those_of_confluent_byte_for_byte() {
         (r#"{"keytype":"NOOP","magic":0}"#, None),
         (
             r#"{"keytype":"SCHEMA","subject":"s1","version":1,"magic":1}"#,
-            Some(r#"{"subject":"s1","version":1,"id":1,"schemaType":"AVRO","schema":"\"string\"","deleted":false}"#),
+            Some(
+                r#"{"subject":"s1","version":1,"id":1,"schemaType":"AVRO","schema":"\"string\"","deleted":false}"#,
+            ),
         ),
         (
             r#"{"keytype":"CONFIG","subject":"s1","magic":0}"#,
             Some(r#"{"subject":"s1","compatibilityLevel":"FULL"}"#),
         ),
-        (
-            r#"{"keytype":"DELETE_SUBJECT","subject":"s1","magic":0}"#,
-            Some(r#"{"subject":"s1","version":1}"#),
-        ),
+        (r#"{"keytype":"DELETE_SUBJECT","subject":"s1","magic":0}"#, Some(r#"{"subject":"s1","version":1}"#)),
     ];
     let expected: Vec<_> =
         expected.into_iter().map(|(key, value)| (key.to_owned(), value.map(str::to_owned))).collect();
@@ -54,7 +53,10 @@ async fn a_log_that_others_wrote_is_taken_over_verbatim() {
         (b"\xff\x00", Some(b"x")),
         (br#"{"keytype":"ASSOC","magic":0}"#, Some(b"{}")),
         (br#"{"keytype":"SCHEMA","subject":"bad","version":1,"magic":1}"#, Some(b"{nonsense")),
-        (br#"{"keytype":"DELETE_SUBJECT","subject":"nobody","magic":0}"#, Some(br#"{"subject":"nobody","version":2}"#)),
+        (
+            br#"{"keytype":"DELETE_SUBJECT","subject":"nobody","magic":0}"#,
+            Some(br#"{"subject":"nobody","version":2}"#),
+        ),
         (foreign_key, Some(value)),
     ];
     for (key, value) in noise {
@@ -72,4 +74,18 @@ async fn a_log_that_others_wrote_is_taken_over_verbatim() {
     let tombstones: Vec<_> = records(&stack).await.into_iter().filter(|(_, value)| value.is_none()).collect();
     let keys: Vec<&str> = tombstones.iter().map(|(key, _)| key.as_str()).collect();
     assert!(keys.contains(&str::from_utf8(foreign_key).unwrap()), "compaction must find it: {keys:?}");
+}
+
+#[tokio::test]
+async fn while_kafka_is_away_reads_are_answered_and_say_so() {
+    let mut stack = Stack::start().await;
+    stack.register("s", "\"int\"").await;
+    assert_eq!(stack.warning("/schemas/ids/1").await, None);
+    stack.stop_kafka().await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while stack.warning("/schemas/ids/1").await.is_none() {
+        assert!(std::time::Instant::now() < deadline, "the answer says that Kafka is away");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stack.register("s", "\"int\"").await["id"], 1, "what is known needs no write");
 }

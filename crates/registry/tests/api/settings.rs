@@ -25,7 +25,8 @@ async fn every_level_looks_at_the_versions_that_it_names() {
     let (v1, v2, v3) = (record("R", &["a", "b"]), record("R", &["a"]), record("R", &["a", "b"]));
     // Whether v3 may follow v1 and v2: it lacks a default for `b`, which v2 does not write.
     let stack = Stack::start().await;
-    let levels = ["BACKWARD", "FORWARD", "FULL", "BACKWARD_TRANSITIVE", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE"];
+    let levels =
+        ["BACKWARD", "FORWARD", "FULL", "BACKWARD_TRANSITIVE", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE"];
     for level in levels {
         stack.ask("PUT", &format!("/config/{level}"), json!({"compatibility": "NONE"})).await;
         stack.register(level, &v1).await;

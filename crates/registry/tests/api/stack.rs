@@ -4,27 +4,40 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_broker::{Broker, BrokerOptions};
+use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_kafka::KafkaOptions;
-use tidegate_registry::{Registry, RegistryOptions, Server};
+use tidegate_registry::{Registry, RegistryOptions, Server, Users};
 
 pub(crate) struct Stack {
     pub(crate) kafka: KafkaOptions,
     pub(crate) registry: Arc<Registry>,
     server: Server,
     client: reqwest::Client,
-    _broker: Broker,
+    broker: Option<Broker>,
     _dir: TempDir,
 }
 
 impl Stack {
     pub(crate) async fn start() -> Self {
         let dir = TempDir::new().unwrap();
-        let options = BrokerOptions::new(dir.path().to_owned(), "127.0.0.1:0".parse().unwrap());
+        let options = BrokerOptions::new(dir.path(), Listener::loopback(0));
         let broker = Broker::start(options).await.unwrap();
         let kafka = KafkaOptions::new([broker.address().to_string()]);
         let (registry, server) = serve(&RegistryOptions::new(kafka.clone())).await;
-        Self { kafka, registry, server, client: reqwest::Client::new(), _broker: broker, _dir: dir }
+        Self { kafka, registry, server, client: reqwest::Client::new(), broker: Some(broker), _dir: dir }
+    }
+
+    /// Kafka goes away.
+    pub(crate) async fn stop_kafka(&mut self) {
+        self.broker.take().unwrap().stop().await;
+    }
+
+    /// The header with which an answer says that it may be old.
+    pub(crate) async fn warning(&self, path: &str) -> Option<String> {
+        let url = format!("http://{}{path}", self.server.address());
+        let answer = self.client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.headers().get("warning").map(|value| value.to_str().unwrap().to_owned())
     }
 
     /// Stops the registry and starts another one on the same log.
@@ -35,7 +48,8 @@ impl Stack {
     pub(crate) async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Value) {
         let url = format!("http://{}{path}", self.server.address());
         let request = self.client.request(method.parse().unwrap(), url).body(body);
-        let answer = request.header("content-type", "application/vnd.schemaregistry.v1+json").send().await.unwrap();
+        let answer =
+            request.header("content-type", "application/vnd.schemaregistry.v1+json").send().await.unwrap();
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -78,7 +92,8 @@ impl Stack {
 
 async fn serve(options: &RegistryOptions) -> (Arc<Registry>, Server) {
     let registry = Registry::start(options).await.unwrap();
-    let server = Server::start("127.0.0.1:0".parse().unwrap(), Arc::clone(&registry)).await.unwrap();
+    let server =
+        Server::start("127.0.0.1:0".parse().unwrap(), Arc::clone(&registry), Users::default()).await.unwrap();
     (registry, server)
 }
 

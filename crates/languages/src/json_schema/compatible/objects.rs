@@ -41,7 +41,11 @@ impl Check<'_> {
         for name in new.required.difference(&old.required) {
             if !new.properties.contains_key(name) {
                 let place = format!("{path}/required/{name}");
-                found.push(differs("REQUIRED_ATTRIBUTE_ADDED", &place, ("an optional property", "a required one")));
+                found.push(differs(
+                    "REQUIRED_ATTRIBUTE_ADDED",
+                    &place,
+                    ("an optional property", "a required one"),
+                ));
             }
         }
         self.additional(path, old, new, found)?;
@@ -154,7 +158,11 @@ impl Check<'_> {
                     found.push(differs("ADDITIONAL_PROPERTIES_REMOVED", &place, ("any property", "none")));
                 }
                 None => {
-                    found.push(differs("ADDITIONAL_PROPERTIES_NARROWED", &place, ("any property", "a schema")));
+                    found.push(differs(
+                        "ADDITIONAL_PROPERTIES_NARROWED",
+                        &place,
+                        ("any property", "a schema"),
+                    ));
                 }
                 Some(before) if self.old.get(before).never => {}
                 Some(_) if never => {
