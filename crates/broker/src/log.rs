@@ -1,7 +1,7 @@
 //! A partition's log: batches as they were produced, in segment files, with what is known of their producers.
 //!
 //! Invariant: every batch below [`Log::end`] is whole, and what [`Log::append`] returned is in the page
-//! cache at least. Nothing here is async; [`Slice::read_into`] is called without the log's lock.
+//! cache at least. Nothing here is async; [`Slice::read`] is called without the log's lock.
 //!
 //! A segment is `<first offset>.log` with `<first offset>.index` beside it. `snapshot` has the producers'
 //! state at one offset, `start` the first readable offset if records were deleted. Begin at [`recovery`]
@@ -19,11 +19,10 @@ mod segment;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
 use self::batch::{Header, Outcome, Produced};
@@ -77,11 +76,21 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// Appends the batches to `out`.
-    pub(crate) fn read_into(&self, out: &mut BytesMut) -> io::Result<()> {
-        let begin = out.len();
-        out.resize(begin + self.size_bytes, 0);
-        self.file.read_exact_at(&mut out[begin..], self.position)
+    /// The batches, read into memory that nothing else was written to before.
+    pub(crate) fn read(&self) -> io::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(self.size_bytes);
+        while bytes.len() < self.size_bytes {
+            let position = self.position + bytes.len() as u64;
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), position)
+            })?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        // The memory may have been larger than was asked for.
+        bytes.truncate(self.size_bytes);
+        Ok(bytes.into())
     }
 }
 

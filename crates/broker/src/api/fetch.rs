@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
@@ -154,12 +154,10 @@ fn read_topics(topics: Vec<Vec<Planned>>) -> Vec<Vec<PartitionData>> {
 fn read_partition(planned: Planned) -> PartitionData {
     let records = planned.outcome.and_then(|slice| {
         let Some(slice) = slice else { return Ok(Bytes::new()) };
-        let mut records = BytesMut::with_capacity(slice.size_bytes);
-        slice.read_into(&mut records).map_err(|error| {
+        slice.read().map_err(|error| {
             tracing::error!(%error, "a log was not read");
             ResponseError::KafkaStorageError
-        })?;
-        Ok(records.freeze())
+        })
     });
     let ends = planned.ends.unwrap_or(Ends { start: -1, stable: -1, end: -1 });
     let aborted = planned.aborted.iter().map(|aborted| {

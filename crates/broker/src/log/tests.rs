@@ -3,8 +3,6 @@ mod model;
 
 use std::sync::Mutex;
 
-use bytes::Bytes;
-
 use super::batch::tests::{Pair, owned, produced};
 use super::batch::{Outcome, Produced};
 use super::*;
@@ -39,9 +37,7 @@ fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<Read
     let mut records = Vec::new();
     while let Some(slice) = log.slice(offset, upto, bytes_max).unwrap() {
         assert!(slice.end > offset, "a slice that does not get on");
-        let mut bytes = BytesMut::new();
-        slice.read_into(&mut bytes).unwrap();
-        let mut bytes: Bytes = bytes.freeze();
+        let mut bytes = slice.read().unwrap();
         while !bytes.is_empty() {
             let header = Header::parse(&bytes).unwrap();
             let one = bytes.split_to(header.size_bytes);

@@ -1,6 +1,7 @@
 //! A log beside a list of what was appended to it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 
 use proptest::prelude::*;
@@ -412,9 +413,7 @@ impl World {
         let mut records = Vec::new();
         while let Some(slice) = log.slice(offset, upto, bytes_max).unwrap() {
             let mut aborted = log.aborted_in(offset, slice.end);
-            let mut bytes = BytesMut::new();
-            slice.read_into(&mut bytes).unwrap();
-            let mut bytes = bytes.freeze();
+            let mut bytes = slice.read().unwrap();
             let mut skipped = BTreeSet::new();
             while !bytes.is_empty() {
                 let header = Header::parse(&bytes).unwrap();
