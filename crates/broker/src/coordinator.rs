@@ -1,12 +1,15 @@
 //! All consumer groups: who is in them, and what they have committed.
 //!
 //! Invariant: an offset is in the journal before it is in memory, and both change under one lock.
+//!
+//! Offsets that nobody uses expire (KIP-211), by a clock that runs while the broker does: neither a machine
+//! that was off nor one whose clock was set takes a group's place away. The journal has that clock.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,10 @@ use crate::sync::lock;
 /// From this size on the journal is rewritten once most of it is superseded.
 const JOURNAL_BYTES_MIN: u64 = 4 << 20;
 
+/// How often the journal is told the time and who is in use. What a crash takes of both it takes together:
+/// offsets may be kept longer by this, never shorter.
+const RECORD_INTERVAL: Duration = Duration::from_mins(1);
+
 /// One change, as the journal keeps it. It is applied whole or not at all.
 #[derive(Debug, Serialize, Deserialize)]
 enum Entry {
@@ -30,6 +37,34 @@ enum Entry {
     Forget { group: String, places: Vec<Place> },
     #[serde(rename = "delete")]
     Delete { group: String },
+    /// At this time of the coordinator's clock, in milliseconds, these groups were in use.
+    #[serde(rename = "used")]
+    Used { at: u64, groups: Vec<String> },
+}
+
+/// The time that the broker has run, in all its lives.
+#[derive(Debug, Default)]
+struct Clock {
+    at: Duration,
+    read: Option<Instant>,
+    /// When the journal was last told, in this life.
+    recorded: Option<Duration>,
+}
+
+impl Clock {
+    fn advance(&mut self, now: Instant) {
+        let last = self.read.unwrap_or(now).min(now);
+        self.at += now - last;
+        self.read = Some(now);
+    }
+
+    fn record_due(&self) -> bool {
+        self.recorded.is_none_or(|recorded| self.at.saturating_sub(recorded) >= RECORD_INTERVAL)
+    }
+
+    fn used(&self, groups: Vec<String>) -> Entry {
+        Entry::Used { at: self.at.as_millis() as u64, groups }
+    }
 }
 
 /// A group. It has members of one protocol at a time.
@@ -40,9 +75,21 @@ pub(crate) struct Coordinated {
     /// Members of the consumer protocol.
     pub(crate) consumers: Consumers,
     pub(crate) offsets: Offsets,
+    /// When it last had a member or got an offset, by the coordinator's clock.
+    used_at: Duration,
 }
 
 impl Coordinated {
+    /// Whether it has members.
+    fn peopled(&self) -> bool {
+        !self.group.vacant() || !self.consumers.vacant()
+    }
+
+    /// Whether someone is about to commit or to read its offsets.
+    fn in_use(&self) -> bool {
+        self.peopled() || self.offsets.awaited()
+    }
+
     /// Kafka's name of the group's state.
     pub(crate) fn state(&self) -> &'static str {
         match self.consumers.vacant() {
@@ -85,6 +132,7 @@ impl Coordinated {
 struct Groups {
     by_id: HashMap<String, Coordinated>,
     journal: Journal,
+    clock: Clock,
     /// The journal's size after it was last rewritten.
     rewritten_bytes: u64,
 }
@@ -99,7 +147,8 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn open(directory: &Path, fsync: Fsync, limits: &Limits) -> io::Result<Self> {
         let (journal, entries) = Journal::open(&directory.join("offsets.log"), fsync)?;
-        let mut groups = Groups { by_id: HashMap::new(), journal, rewritten_bytes: 0 };
+        let mut groups =
+            Groups { by_id: HashMap::new(), journal, clock: Clock::default(), rewritten_bytes: 0 };
         for entry in entries {
             groups.apply(serde_json::from_str(&entry).map_err(io::Error::from)?);
         }
@@ -220,14 +269,39 @@ impl Coordinator {
     /// Lets time pass in every group.
     pub(crate) fn advance(&self, now: Instant) {
         let mut groups = lock(&self.groups);
+        let groups = &mut *groups;
+        groups.clock.advance(now);
         for coordinated in groups.by_id.values_mut() {
+            if coordinated.in_use() {
+                coordinated.used_at = groups.clock.at;
+            }
             coordinated.group.advance(now);
             coordinated.consumers.advance(now);
         }
-        groups.by_id.retain(|_, coordinated| {
-            let members = !coordinated.group.vacant() || !coordinated.consumers.vacant();
-            members || !coordinated.offsets.vacant()
-        });
+        groups.by_id.retain(|_, coordinated| coordinated.peopled() || !coordinated.offsets.vacant());
+    }
+
+    /// Forgets the offsets of groups that were not in use for this time, and from time to time those of
+    /// topics that are not `known`.
+    pub(crate) fn expire(
+        &self,
+        retention: Duration,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<(), ResponseError> {
+        let mut groups = lock(&self.groups);
+        let now = groups.clock.at;
+        let expired = |group: &Coordinated| !group.in_use() && now.saturating_sub(group.used_at) >= retention;
+        groups.forget_besides(|group, _| !expired(group))?;
+        if groups.clock.record_due() {
+            groups.forget_besides(|_, (topic, _)| known(topic))?;
+            groups.record()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what all groups have committed for a topic, which has been deleted.
+    pub(crate) fn forget_topic(&self, name: &str) -> Result<(), ResponseError> {
+        lock(&self.groups).forget_besides(|_, (topic, _)| topic != name)
     }
 
     /// Rewrites the journal if most of it is superseded.
@@ -263,7 +337,11 @@ impl Groups {
 
     fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::Commit { group, offsets } => self.by_id.entry(group).or_default().offsets.commit(offsets),
+            Entry::Commit { group, offsets } => {
+                let coordinated = self.by_id.entry(group).or_default();
+                coordinated.offsets.commit(offsets);
+                coordinated.used_at = self.clock.at;
+            }
             Entry::Forget { group, places } => {
                 if let Some(coordinated) = self.by_id.get_mut(&group) {
                     places.iter().for_each(|place| coordinated.offsets.forget(place));
@@ -272,7 +350,39 @@ impl Groups {
             Entry::Delete { group } => {
                 self.by_id.remove(&group);
             }
+            Entry::Used { at, groups } => {
+                self.clock.at = Duration::from_millis(at);
+                for group in groups {
+                    if let Some(coordinated) = self.by_id.get_mut(&group) {
+                        coordinated.used_at = self.clock.at;
+                    }
+                }
+            }
         }
+    }
+
+    /// Forgets the committed offsets that are not to be kept.
+    fn forget_besides(&mut self, kept: impl Fn(&Coordinated, &Place) -> bool) -> Result<(), ResponseError> {
+        let besides = |group: &Coordinated| group.offsets.besides(|place| kept(group, place));
+        let gone: Vec<(String, Vec<Place>)> =
+            self.by_id.iter().map(|(id, group)| (id.clone(), besides(group))).collect();
+        for (group, places) in gone.into_iter().filter(|(_, places)| !places.is_empty()) {
+            tracing::info!(group, n = places.len(), "committed offsets are removed");
+            self.append(Entry::Forget { group, places })?;
+        }
+        Ok(())
+    }
+
+    /// Tells the journal the time and who is in use, if anyone has committed anything.
+    fn record(&mut self) -> Result<(), ResponseError> {
+        let committed = |group: &Coordinated| group.offsets.iter().next().is_some();
+        if self.by_id.values().any(committed) {
+            let used = self.by_id.iter().filter(|(_, group)| group.in_use() && committed(group));
+            let used = used.map(|(id, _)| id.clone()).collect();
+            self.append(self.clock.used(used))?;
+        }
+        self.clock.recorded = Some(self.clock.at);
+        Ok(())
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
@@ -281,12 +391,19 @@ impl Groups {
             let committed = coordinated.offsets.iter();
             let offsets: Vec<_> = committed.map(|(place, at)| (place.clone(), at.clone())).collect();
             if !offsets.is_empty() {
-                let entry = Entry::Commit { group: id.clone(), offsets };
-                entries.push(serde_json::to_string(&entry).map_err(io::Error::from)?);
+                // A commit is of the time that the journal was last told.
+                let at = coordinated.used_at.as_millis() as u64;
+                entries.push(Entry::Used { at, groups: Vec::new() });
+                entries.push(Entry::Commit { group: id.clone(), offsets });
             }
         }
-        self.journal.rewrite(&entries)?;
+        entries.push(self.clock.used(Vec::new()));
+        let lines: Result<Vec<String>, _> = entries.iter().map(serde_json::to_string).collect();
+        self.journal.rewrite(&lines.map_err(io::Error::from)?)?;
         self.rewritten_bytes = self.journal.size_bytes();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,11 +102,17 @@ impl Node {
         self.transactions.expire(Instant::now());
     }
 
-    /// Retention, flushes that are due, compaction, journals. Blocks for as long as the files take.
+    /// Retention, flushes that are due, compaction, offsets that nobody uses, journals. Blocks for as long as the files take.
     pub(crate) fn clean(&self) {
         self.in_every_partition("a partition was not cleaned", |partition, settings| {
             partition.clean(settings)
         });
+        let unchanging = self.topics.hold();
+        let known = |topic: &str| self.topics.get(topic).is_some();
+        if let Err(error) = self.groups.expire(self.options.offsets_retention, known) {
+            tracing::warn!(%error, "offsets that nobody uses were not removed");
+        }
+        drop(unchanging);
         for tidied in [self.groups.tidy(), self.transactions.tidy()] {
             if let Err(error) = tidied {
                 tracing::warn!(%error, "a journal was not rewritten");

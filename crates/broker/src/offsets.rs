@@ -40,6 +40,16 @@ impl Offsets {
         self.committed.is_empty() && self.pending.is_empty()
     }
 
+    /// Whether a transaction has offsets here that it may yet commit.
+    pub(crate) fn awaited(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The committed offsets that are not among those to be kept.
+    pub(crate) fn besides(&self, kept: impl Fn(&Place) -> bool) -> Vec<Place> {
+        self.committed.keys().filter(|place| !kept(place)).cloned().collect()
+    }
+
     /// Committed and pending ones.
     pub(crate) fn len(&self) -> usize {
         self.committed.len() + self.pending.values().map(BTreeMap::len).sum::<usize>()

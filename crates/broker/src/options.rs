@@ -20,6 +20,9 @@ pub enum Fsync {
     EveryAppend,
 }
 
+/// Kafka's default.
+const OFFSETS_RETENTION: Duration = Duration::from_hours(7 * 24);
+
 /// What a broker is told when it starts.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
@@ -38,6 +41,9 @@ pub struct BrokerOptions {
     pub auto_create_topics: bool,
     /// How often retention and compaction look at every partition.
     pub clean_interval: Duration,
+    /// How long the offsets of a group are kept that has no members and commits none, while the broker
+    /// runs. Kafka's `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -53,6 +59,7 @@ impl BrokerOptions {
             default_partitions: 1,
             auto_create_topics: true,
             clean_interval: Duration::from_secs(2),
+            offsets_retention: OFFSETS_RETENTION,
             limits: Limits::default(),
         }
     }

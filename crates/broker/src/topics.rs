@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,11 @@ impl Topics {
         let stored = Stored { cluster: self.cluster.clone(), topics: topics.collect() };
         let content = serde_json::to_vec(&stored).map_err(io::Error::from)?;
         store::replace(&self.directory.join("topics.json"), &content)
+    }
+
+    /// While this is held no topic comes or goes, nor comes back because its deletion was not stored.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.changing)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {

@@ -77,7 +77,10 @@ pub(super) fn delete(node: &Node, request: DeleteTopicsRequest, version: i16) ->
             None => node.topics.by_id(asked.topic_id).map(|topic| topic.name.clone()).ok_or(()),
         };
         let deleted = match &name {
-            Ok(name) => node.topics.delete(name),
+            Ok(name) => node.topics.delete(name).inspect(|topic| {
+                // What is not written, the journal's owner has said; it is tried again later.
+                let _ = node.groups.forget_topic(&topic.name);
+            }),
             Err(()) => Err(ResponseError::UnknownTopicId),
         };
         let id = deleted.as_ref().map_or(asked.topic_id, |topic| topic.id);
