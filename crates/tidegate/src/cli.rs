@@ -148,6 +148,9 @@ pub struct Up {
     /// Kafka's port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 19092)]
     pub kafka_port: u16,
+    /// When the embedded Kafka has a record on the disk, which a power cut needs and `kill -9` does not
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = FsyncFlag::Never, conflicts_with = "kafka")]
+    pub fsync: FsyncFlag,
     /// ClickHouse's HTTP port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8123)]
     pub clickhouse_port: u16,
@@ -187,6 +190,18 @@ pub struct Up {
     /// Let other machines in without TLS: the network can read everything, passwords too
     #[arg(long, conflicts_with = "tls_cert")]
     pub insecure: bool,
+}
+
+/// When a record of the embedded Kafka is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FsyncFlag {
+    /// When the system writes it, as Apache Kafka has it
+    Never,
+    /// Within about a second of its acknowledgement
+    #[value(name = "1s")]
+    EverySecond,
+    /// Before it is acknowledged
+    Always,
 }
 
 /// What `--clickhouse` names.

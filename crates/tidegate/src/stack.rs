@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use tidegate_broker::{Broker, BrokerOptions, Listener, Users};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, Users};
 use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url};
 use tidegate_engine::{BiUser, Engine, EngineLibrary, EngineOptions, can_confine};
 use tidegate_kafka::{Credentials, KafkaAdmin, KafkaOptions, Sasl};
@@ -17,8 +17,13 @@ use crate::up::front::Front;
 /// Which Kafka.
 #[derive(Debug, Clone)]
 pub enum KafkaChoice {
-    /// The embedded broker, on this port; 0 takes a free one.
-    Embedded(u16),
+    /// The embedded broker.
+    Embedded {
+        /// Its port; 0 takes a free one.
+        port: u16,
+        /// When what it acknowledged is on the disk.
+        fsync: Fsync,
+    },
     /// One that runs, by its bootstrap addresses.
     Running(Vec<String>),
 }
@@ -79,7 +84,7 @@ impl StackOptions {
             data_dir: data_dir.to_owned(),
             access: Access::Machine,
             kafka_password: None,
-            kafka: KafkaChoice::Embedded(0),
+            kafka: KafkaChoice::Embedded { port: 0, fsync: Fsync::Never },
             clickhouse: ClickHouseChoice::Embedded(clickhouse),
         }
     }
@@ -231,7 +236,7 @@ impl Stack {
 
 /// Where others can reach it, this process has a listener of its own; both ask for the password.
 async fn start_broker(
-    port: u16,
+    (port, fsync): (u16, Fsync),
     (access, password): (&Access, Option<&str>),
     folder: &Path,
 ) -> anyhow::Result<EmbeddedKafka> {
@@ -247,6 +252,11 @@ async fn start_broker(
             options
         }
     };
+    options.fsync = fsync;
+    if let Fsync::Every(interval) = fsync {
+        // What is due is found when logs are cleaned.
+        options.clean_interval = options.clean_interval.min(interval);
+    }
     let password = password.filter(|_| matches!(access, Access::Network(_)));
     if let Some(password) = password {
         options.users = Users::default();
@@ -268,8 +278,8 @@ async fn start_kafka(
     folder: &Path,
 ) -> anyhow::Result<Kafka> {
     match choice {
-        KafkaChoice::Embedded(port) => {
-            Ok(Kafka::Embedded(Box::new(start_broker(port, guard, folder).await?)))
+        KafkaChoice::Embedded { port, fsync } => {
+            Ok(Kafka::Embedded(Box::new(start_broker((port, fsync), guard, folder).await?)))
         }
         KafkaChoice::Running(brokers) => {
             let admin = KafkaAdmin::connect(&KafkaOptions::new(brokers.clone()))

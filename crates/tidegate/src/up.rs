@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tidegate_broker::Fsync;
 use tidegate_clickhouse::{Client, quote_name};
 use tidegate_config::{self as config, UpFile};
 
@@ -21,7 +22,7 @@ use self::front::Front;
 use self::machine::Machine;
 use self::ports::Wanted;
 use crate::api::{Api, Shown};
-use crate::cli::{ClickHouseFlag, Exit, Speech, Up};
+use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up};
 use crate::commands::{Lingering, StopSignals, print, serve};
 use crate::render;
 use crate::report::{Endpoints, Login, UpReport};
@@ -160,10 +161,21 @@ impl Running {
     }
 }
 
+/// The broker looks that often for what has waited as long: after about a second all is on the disk.
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
+const fn fsync(flag: FsyncFlag) -> Fsync {
+    match flag {
+        FsyncFlag::Never => Fsync::Never,
+        FsyncFlag::EverySecond => Fsync::Every(HALF_A_SECOND),
+        FsyncFlag::Always => Fsync::EveryAppend,
+    }
+}
+
 fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
     let kafka = match &flags.kafka {
         Some(brokers) => KafkaChoice::Running(brokers.clone()),
-        None => KafkaChoice::Embedded(flags.kafka_port),
+        None => KafkaChoice::Embedded { port: flags.kafka_port, fsync: fsync(flags.fsync) },
     };
     let embedded = |program| {
         ClickHouseChoice::Embedded(EmbeddedClickHouse {
