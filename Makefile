@@ -41,6 +41,7 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 
 .PHONY: bench
 bench: setup ## measure decoding and encoding, the whole path beside its limits, the single machine
+	@scripts/fetch-apache-kafka || echo 'without Apache Kafka' >&2
 	@source scripts/environment && $(CARGO) bench --locked --package tidegate-bench --bench decode
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
 	@source scripts/environment && $(CARGO) build --release --locked --package tidegate

@@ -1,9 +1,9 @@
-//! What `tidegate up` costs to start, to keep and to stop: the figures of docs/single-machine.md, with the
-//! limits that they are to stay under. `make bench` runs it, beside the `tidegate` of the same build.
+//! What `tidegate up` costs to start, to keep and to stop, with the limits that it is to stay under: that
+//! `tidegate` which is beside this program, of the same build.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -23,18 +23,11 @@ const CPU_MAX_PERCENT: f64 = 2.0;
 /// A connector with nothing to do: it waits for a topic's first record.
 const CONFIG: &str = "connectors:\n  - {name: idle, topics: [events], table: events, halt_when: never}\n";
 
-fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn measure() -> anyhow::Result<bool> {
+/// Prints the figures; whether every limit was kept.
+///
+/// # Errors
+/// When `tidegate` is not beside this program, or does not start, answer or stop.
+pub(crate) fn measure() -> anyhow::Result<bool> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("up.yaml");
     std::fs::write(&config, CONFIG)?;
