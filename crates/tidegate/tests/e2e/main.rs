@@ -16,6 +16,7 @@ mod life;
 mod path;
 mod process;
 mod refusals;
+mod registry;
 mod stack;
 mod values;
 mod world;

@@ -179,11 +179,21 @@ pub fn text(path: &Path) -> &str {
 
 /// `GET path` of an HTTP server at `host:port`: status and body.
 pub fn get(address: &str, path: &str) -> std::io::Result<(u16, String)> {
+    ask(address, "GET", path, "")
+}
+
+/// Status and body of what a server answers to a request with this JSON.
+pub fn ask(address: &str, method: &str, path: &str, json: &str) -> std::io::Result<(u16, String)> {
     use std::io::Write;
     let address = address.trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+        json.len()
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

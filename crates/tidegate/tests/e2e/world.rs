@@ -78,6 +78,11 @@ impl World {
         })
     }
 
+    /// The broker's `host:port`.
+    pub fn broker(&self) -> String {
+        self.kafka_at.to_string()
+    }
+
     pub async fn stop_broker(&mut self) {
         self.broker.take().unwrap().stop().await;
     }
