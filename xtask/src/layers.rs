@@ -16,7 +16,7 @@ pub(crate) const LAYERS: [(&str, &[&str]); 17] = [
     ("registry", &["core", "kafka", "languages"]),
     ("broker", &[]),
     ("engine", &[]),
-    ("testkit", &["core", "native", "pipeline"]),
+    ("testkit", &["codec", "config", "core", "native", "pipeline"]),
     ("model", &["core", "protocol"]),
     (
         "tidegate",

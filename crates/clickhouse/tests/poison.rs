@@ -3,17 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
-use tidegate_codec::PlanOptions;
-use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
-use tidegate_core::{Checkpoint, DeadLetterContext, ReasonCode, Stage, TopicPartition};
+use tidegate_core::{Checkpoint, ReasonCode, Stage, TopicPartition};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
-use tidegate_pipeline::{Budget, Connector, ConnectorSettings, EventSchemas, FlushPolicy, Metrics, Status};
+use tidegate_pipeline::{Budget, Connector, ConnectorSettings, EventSchemas, Metrics, Status};
 use tidegate_testkit::{Crash, FakeKafka};
 
 /// Not a claim: the engine's process when these tests start one.
@@ -31,27 +28,12 @@ const KINDS: [(&str, &str); 3] = [
 ];
 
 fn settings(table: &str) -> ConnectorSettings {
-    let context = DeadLetterContext {
-        connector: "c".to_owned(),
-        group: format!("group-{table}"),
-        processor: "tidegate/test".to_owned(),
-    };
-    let template = Template::parse(table).unwrap();
-    ConnectorSettings {
-        context,
-        database: "ev".to_owned(),
-        route: TableRoute { template, map: BTreeMap::new(), unmapped: Unmapped::Template },
-        plan: PlanOptions::default(),
-        flush: FlushPolicy { rows_max: 1000, bytes_max: 1 << 20, linger: Duration::from_millis(20) },
-        guarantee: Delivery::ExactlyOnce,
-        tombstones: Tombstones::Reject,
-        dead_letter_table: None,
-        halt_when: None,
-        inserts_max: 2,
-        drain_max: Duration::from_secs(1),
-        retry_wait: (Duration::from_millis(10), Duration::from_millis(100)),
-        describe_every: Duration::from_secs(30),
-    }
+    let mut settings = tidegate_testkit::settings(table);
+    settings.context.group = format!("group-{table}");
+    settings.database = "ev".to_owned();
+    settings.dead_letter_table = None;
+    settings.retry_wait = (Duration::from_millis(10), Duration::from_millis(100));
+    settings
 }
 
 /// Delivers `n` records of which those at `bad` are poison; gives the dead letters' offsets.

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_codec::PlanOptions;
-use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
-use tidegate_core::{Checkpoint, DeadLetterContext, Fault, FaultKind, ReasonCode, Stage, TopicPartition};
+use tidegate_config::Tombstones;
+use tidegate_core::{Checkpoint, Fault, FaultKind, ReasonCode, Stage, TopicPartition};
 use tidegate_native::Value;
 use tidegate_pipeline::{
     Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, Ended, EventSchemas, FlushPolicy, HaltPolicy,
@@ -129,29 +128,8 @@ fn partitions() -> [TopicPartition; 2] {
 }
 
 fn settings(rows_max: usize) -> ConnectorSettings {
-    ConnectorSettings {
-        context: DeadLetterContext {
-            connector: "c".to_owned(),
-            group: "g".to_owned(),
-            processor: "tidegate/test".to_owned(),
-        },
-        database: "db".to_owned(),
-        route: TableRoute {
-            template: Template::parse("events").expect("a name is a template"),
-            map: BTreeMap::new(),
-            unmapped: Unmapped::Template,
-        },
-        plan: PlanOptions::default(),
-        flush: FlushPolicy { rows_max, bytes_max: 1 << 20, linger: Duration::from_millis(50) },
-        guarantee: Delivery::ExactlyOnce,
-        tombstones: Tombstones::Reject,
-        dead_letter_table: Some("dead_letters".to_owned()),
-        halt_when: None,
-        inserts_max: 2,
-        drain_max: Duration::from_secs(1),
-        retry_wait: (Duration::from_millis(10), Duration::from_secs(1)),
-        describe_every: Duration::from_secs(30),
-    }
+    let settings = tidegate_testkit::settings("events");
+    ConnectorSettings { flush: FlushPolicy { rows_max, ..settings.flush }, ..settings }
 }
 
 #[tokio::test(start_paused = true)]

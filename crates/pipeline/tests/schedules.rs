@@ -3,17 +3,15 @@
 //! place, once. `TIDEGATE_SCHEDULES` says how many schedules of each kind are run, `TIDEGATE_SEED` runs
 //! one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_codec::PlanOptions;
-use tidegate_config::{Delivery, TableRoute, Template, Tombstones, Unmapped};
-use tidegate_core::{Checkpoint, DeadLetterContext, TopicPartition};
+use tidegate_core::{Checkpoint, TopicPartition};
 use tidegate_native::Value;
 use tidegate_pipeline::{
-    Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, EventSchemas, FlushPolicy, Metrics, Status,
+    Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, EventSchemas, Metrics, Status,
 };
 use tidegate_testkit::{Crash, FakeKafka, FakeRow, FakeWarehouse, Moment, Weather};
 
@@ -91,28 +89,10 @@ impl Schedule {
     }
 
     fn settings(&mut self) -> ConnectorSettings {
-        let context = DeadLetterContext {
-            connector: "c".to_owned(),
-            group: "g".to_owned(),
-            processor: "tidegate/test".to_owned(),
-        };
-        let template = Template::parse("{field:type}").expect("a field is a template");
-        let rows_max = self.chance.usize(1..20);
-        ConnectorSettings {
-            context,
-            database: "db".to_owned(),
-            route: TableRoute { template, map: BTreeMap::new(), unmapped: Unmapped::Template },
-            plan: PlanOptions::default(),
-            flush: FlushPolicy { rows_max, bytes_max: 1 << 20, linger: Duration::from_millis(50) },
-            guarantee: Delivery::ExactlyOnce,
-            tombstones: Tombstones::Reject,
-            dead_letter_table: Some("dead_letters".to_owned()),
-            halt_when: None,
-            inserts_max: 2,
-            drain_max: Duration::from_secs(1),
-            retry_wait: (Duration::from_millis(10), Duration::from_secs(1)),
-            describe_every: Duration::from_secs(if self.chance.bool() { 0 } else { 30 }),
-        }
+        let mut settings = tidegate_testkit::settings("{field:type}");
+        settings.flush.rows_max = self.chance.usize(1..20);
+        settings.describe_every = Duration::from_secs(if self.chance.bool() { 0 } else { 30 });
+        settings
     }
 
     /// Starts a process that runs until it is killed.

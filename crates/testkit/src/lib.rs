@@ -4,10 +4,12 @@
 
 mod crash;
 mod kafka;
+mod settings;
 mod warehouse;
 mod weather;
 
 pub use crash::{Crash, Moment};
 pub use kafka::{FakeDeadLetter, FakeKafka, FakeLog, FakeSource};
+pub use settings::settings;
 pub use warehouse::{FakeRow, FakeWarehouse};
 pub use weather::{Stroke, Weather};
