@@ -62,10 +62,40 @@ pub struct Intent {
     pub refused: Vec<i64>,
 }
 
+/// What becomes of records that are read again after a rewind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// Those that have a row or a dead letter are left alone; the others are written.
+    Fill,
+    /// All are written once more, whatever is there.
+    Again,
+}
+
+/// A reset of the group's offsets by a person. Checkpoints carry it while they stand before `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rewind {
+    /// Tells one rewind of a partition from the others; it is a part of every token.
+    pub id: u64,
+    /// The topic's end at the time of the reset: no record from here on had been read before.
+    pub until: i64,
+    /// What becomes of what is read again.
+    pub replay: Replay,
+}
+
+impl Rewind {
+    /// The rewind, if it still concerns what starts at `offset`.
+    #[must_use]
+    pub fn at(self, offset: i64) -> Option<Self> {
+        (offset < self.until).then_some(self)
+    }
+}
+
 /// The committed offset with its metadata.
 ///
 /// The metadata string is `v1`, followed by what applies of, in this order:
 ///
+/// * `;fill=<id>:<until>` or `;again=<id>:<until>`: the offsets were reset, and the log before `until` may
+///   have been read before;
 /// * `;end=<end>;plan=<16 hex digits>`: the batch `offset..end` is being inserted;
 /// * `;of=<end>`: it was cut from the batch that ends there;
 /// * `;out=<runs>`: these of its offsets become no rows. A run is the distance from the end of the one
@@ -82,6 +112,8 @@ pub struct Checkpoint {
     pub intent: Option<Intent>,
     /// What is stored beyond the offset: parts of a batch that was cut because of its other parts.
     pub stored: Vec<Stored>,
+    /// The reset after which the partition is being read, while that matters.
+    pub rewind: Option<Rewind>,
 }
 
 /// The committed metadata is not one of ours.
@@ -118,14 +150,21 @@ impl Checkpoint {
     /// Nothing is in flight.
     #[must_use]
     pub const fn settled(offset: i64) -> Self {
-        Self { offset, intent: None, stored: Vec::new() }
+        Self { offset, intent: None, stored: Vec::new(), rewind: None }
     }
 
     /// The whole batch `range` is being inserted.
     #[must_use]
     pub const fn intending(range: OffsetRange, plan: PlanFingerprint) -> Self {
         let intent = Intent { end: range.end(), root: range.end(), plan, refused: Vec::new() };
-        Self { offset: range.first(), intent: Some(intent), stored: Vec::new() }
+        Self { offset: range.first(), intent: Some(intent), stored: Vec::new(), rewind: None }
+    }
+
+    /// The same checkpoint after a rewind, if that still concerns its offset.
+    #[must_use]
+    pub fn rewound(mut self, rewind: Option<Rewind>) -> Self {
+        self.rewind = rewind.and_then(|rewind| rewind.at(self.offset));
+        self
     }
 
     /// The batch in flight.
@@ -138,6 +177,13 @@ impl Checkpoint {
     #[must_use]
     pub fn metadata(&self) -> String {
         let mut text = "v1".to_owned();
+        if let Some(Rewind { id, until, replay }) = self.rewind {
+            let word = match replay {
+                Replay::Fill => "fill",
+                Replay::Again => "again",
+            };
+            text.push_str(&format!(";{word}={id}:{until}"));
+        }
         if let Some(Intent { end, root, plan, refused }) = &self.intent {
             text.push_str(&format!(";end={end};plan={plan}"));
             if root != end {
@@ -190,6 +236,15 @@ fn read_words<'a>(
 ) -> Option<Checkpoint> {
     let mut word = |name: &str| words.next_if(|word| word.starts_with(name)).map(|word| &word[name.len()..]);
     let mut checkpoint = Checkpoint::settled(offset);
+    for (name, replay) in [("fill=", Replay::Fill), ("again=", Replay::Again)] {
+        if let Some(rewind) = word(name) {
+            if checkpoint.rewind.is_some() {
+                return None;
+            }
+            let (id, until) = rewind.split_once(':')?;
+            checkpoint.rewind = Some(Rewind { id: id.parse().ok()?, until: until.parse().ok()?, replay });
+        }
+    }
     if let Some(end) = word("end=") {
         let end = end.parse().ok()?;
         let plan = word("plan=").filter(|plan| plan.len() == 16)?;
@@ -261,6 +316,16 @@ mod tests {
         let mut cut = intending.clone();
         cut.stored = vec![Stored { part: PartId(7), until: 400 }, Stored { part: PartId(9), until: 1058 }];
         let stored = Checkpoint { intent: None, ..cut.clone() };
+        let filling = Rewind { id: u64::MAX, until: 5000, replay: Replay::Fill };
+        let again = Rewind { id: 7, until: 1, replay: Replay::Again };
+        let filling = stored.clone().rewound(Some(filling));
+        assert_eq!(
+            filling.metadata(),
+            "v1;fill=18446744073709551615:5000;in=0000000000000007:342,0000000000000009:1000"
+        );
+        let rewound = Checkpoint::settled(0).rewound(Some(again));
+        assert_eq!((rewound.metadata(), rewound.rewind), ("v1;again=7:1".to_owned(), Some(again)));
+        assert_eq!(Checkpoint::settled(1).rewound(Some(again)), Checkpoint::settled(1), "it is over");
         if let Some(intent) = &mut cut.intent {
             intent.root = 2000;
             intent.refused = vec![58, 60, 61, 62, 1057];
@@ -269,7 +334,16 @@ mod tests {
             cut.metadata(),
             "v1;end=1058;plan=00000000deadbeef;of=2000;out=0,1+3,994;in=0000000000000007:342,0000000000000009:1000"
         );
-        for checkpoint in [Checkpoint::settled(0), Checkpoint::settled(i64::MAX), intending, cut, stored] {
+        for checkpoint in [
+            Checkpoint::settled(0),
+            Checkpoint::settled(i64::MAX),
+            intending.clone().rewound(Some(again)),
+            intending,
+            cut,
+            stored,
+            filling,
+            rewound,
+        ] {
             assert_eq!(Checkpoint::parse(checkpoint.offset, &checkpoint.metadata()), Ok(checkpoint));
         }
     }
@@ -288,6 +362,9 @@ mod tests {
             "v1;end=9;plan=0000000000000000;out=0+9223372036854775807",
             "v1;end=9;plan=0000000000000000;out=4",
             "v1;in=",
+            "v1;fill=1",
+            "v1;fill=1:x",
+            "v1;fill=1:9;again=1:9",
             "v1;in=0000000000000001:0",
         ] {
             assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Foreign { .. })), "{text}");

@@ -6,14 +6,16 @@
 mod checkpoint;
 mod dead_letter;
 mod fault;
+mod offset_set;
 mod range;
 mod record;
 mod reject;
 mod token;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Intent, PartId, PlanFingerprint, Stored};
+pub use checkpoint::{Checkpoint, CheckpointError, Intent, PartId, PlanFingerprint, Replay, Rewind, Stored};
 pub use dead_letter::{DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Provenance, header};
 pub use fault::{Fault, FaultKind};
+pub use offset_set::OffsetSet;
 pub use range::{OffsetRange, TopicPartition};
 pub use record::{Header, Headers, Record, Records, Timestamp, TimestampKind};
 pub use reject::{Reason, ReasonCode, Reject, Stage};

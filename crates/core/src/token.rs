@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::checkpoint::PartId;
+use crate::checkpoint::{PartId, Rewind};
 use crate::range::{OffsetRange, TopicPartition};
 
-/// `insert_deduplication_token` of one block: `<group>/<topic>/<partition>/<first>-<end>/<table>/<part>`.
+/// `insert_deduplication_token` of one block: `<group>/<topic>/<partition>/<first>-<end>/<table>/<part>`,
+/// and `/<id>` after a rewind.
 ///
 /// A function of the offset range alone, so that whoever forms the batch again, in whichever process,
 /// sends the same token (design: delivery, step 3).
@@ -17,6 +18,15 @@ impl InsertToken {
     #[must_use]
     pub fn new(group: &str, source: &TopicPartition, range: OffsetRange, table: &str, part: PartId) -> Self {
         Self(format!("{group}/{source}/{range}/{table}/{part}"))
+    }
+
+    /// The token of the same block after a rewind: what was inserted before it does not stand in its way.
+    #[must_use]
+    pub fn rewound(self, rewind: Option<Rewind>) -> Self {
+        match rewind {
+            Some(rewind) => Self(format!("{self}/{}", rewind.id)),
+            None => self,
+        }
     }
 
     /// The token as ClickHouse takes it.
@@ -35,11 +45,15 @@ impl fmt::Display for InsertToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Replay;
 
     #[test]
     fn a_token_names_group_source_range_table_and_part() {
         let range = OffsetRange::new(56, 1000).unwrap();
         let token = InsertToken::new("cdp", &TopicPartition::new("events", 1), range, "ev.push", PartId(10));
         assert_eq!(token.as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a");
+        let rewind = Rewind { id: 3, until: 1000, replay: Replay::Again };
+        assert_eq!(token.clone().rewound(None), token);
+        assert_eq!(token.rewound(Some(rewind)).as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a/3");
     }
 }

@@ -1,5 +1,7 @@
 //! Topics, ends and committed offsets, looked at and created from outside of any group.
 
+mod group;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::client::{Complaint, EVENTS_MAX, Quiet};
 use crate::fault::{fault, kind, of_code};
 use crate::options::{KafkaOptions, OptionsError};
 use crate::source::{committed, watermarks};
+
+pub use group::Member;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -242,9 +246,17 @@ pub(crate) fn viewer(
     options: &KafkaOptions,
     group: Option<&str>,
 ) -> Result<BaseConsumer<Quiet>, OptionsError> {
+    viewer_of(options, group, "read_committed")
+}
+
+fn viewer_of(
+    options: &KafkaOptions,
+    group: Option<&str>,
+    isolation: &str,
+) -> Result<BaseConsumer<Quiet>, OptionsError> {
     let mut config = options.client_config()?;
     config.set("allow.auto.create.topics", "false");
-    config.set("isolation.level", "read_committed");
+    config.set("isolation.level", isolation);
     config.set("enable.auto.commit", "false");
     if let Some(group) = group {
         config.set("group.id", group);

@@ -8,13 +8,15 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tidegate_core::{
-    Checkpoint, DeadLetterContext, Fault, FaultKind, PlanFingerprint, Records, TopicPartition,
+    Checkpoint, DeadLetterContext, Fault, FaultKind, OffsetRange, OffsetSet, PlanFingerprint, Records,
+    TopicPartition,
 };
 use tidegate_pipeline::port::{CheckpointLog, Epoch, Rejected};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use crate::dead_letter_writer::{DeadLetterWriter, LetterBatch};
+use crate::dead_lettered::GroupLetters;
 use crate::fault::{code, fault};
 use crate::options::{KafkaOptions, OptionsError};
 use crate::ownership::Ownership;
@@ -42,6 +44,7 @@ struct Commit {
 pub struct KafkaCheckpoints {
     commits: mpsc::UnboundedSender<Commit>,
     dead_letters: Option<DeadLetterWriter>,
+    letters: Option<GroupLetters>,
 }
 
 impl KafkaCheckpoints {
@@ -58,6 +61,11 @@ impl KafkaCheckpoints {
                 Some(DeadLetterWriter::start(options, &subscription.group, topic, group)?)
             }
         };
+        let letters = subscription.dead_letters.as_ref().map(|topic| GroupLetters {
+            options: options.clone(),
+            topic: topic.topic.clone(),
+            group: subscription.group.clone(),
+        });
         let (commits, queue) = mpsc::unbounded_channel();
         let group = Group { consumer: Arc::downgrade(consumer), ownership: Arc::clone(ownership) };
         let committer = Committer { group, address: options.address() };
@@ -65,7 +73,7 @@ impl KafkaCheckpoints {
             .name("kafka-commits".to_owned())
             .spawn(move || committer.run(queue))
             .map_err(|error| OptionsError::Client { reason: error.to_string() })?;
-        Ok(Self { commits, dead_letters })
+        Ok(Self { commits, dead_letters, letters })
     }
 }
 
@@ -99,6 +107,13 @@ impl CheckpointLog for KafkaCheckpoints {
         };
         let batch = LetterBatch { records, rejected, context, plan };
         writer.commit(epoch, checkpoint, batch).await
+    }
+
+    async fn dead_lettered(&self, source: &TopicPartition, range: OffsetRange) -> Result<OffsetSet, Fault> {
+        match &self.letters {
+            Some(letters) => letters.offsets(source, range).await,
+            None => Ok(OffsetSet::default()),
+        }
     }
 }
 

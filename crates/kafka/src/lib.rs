@@ -12,6 +12,7 @@ mod checkpoints;
 mod client;
 pub mod dead_letter;
 mod dead_letter_writer;
+mod dead_lettered;
 mod fault;
 mod log;
 mod message;
@@ -22,7 +23,7 @@ mod queue;
 mod source;
 mod transaction;
 
-pub use admin::{Committed, KafkaAdmin, PartitionLag, TopicCreation, TopicSpec, Watermarks};
+pub use admin::{Committed, KafkaAdmin, Member, PartitionLag, TopicCreation, TopicSpec, Watermarks};
 pub use bounded::{BoundedReader, ReadFrom};
 pub use checkpoints::KafkaCheckpoints;
 pub use log::{LogEvent, LogReader, LogRecord, LogWriter, ensure_log};

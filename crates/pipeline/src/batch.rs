@@ -39,6 +39,8 @@ pub(crate) struct Batch {
     /// In offset order.
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) n_tombstones: usize,
+    /// Records that a rewind reads again, and that have a row or a dead letter.
+    pub(crate) n_there: usize,
     pub(crate) held: Held,
 }
 
@@ -296,6 +298,7 @@ impl OpenBatch {
             parts: self.parts,
             rejected: self.rejected,
             n_tombstones: self.n_tombstones,
+            n_there: 0,
             held: self.held,
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidegate_config::Delivery as Guarantee;
 use tidegate_core::{
-    Checkpoint, Fault, FaultKind, InsertToken, OffsetRange, PartId, Reason, ReasonCode, Reject, Stage,
+    Checkpoint, Fault, FaultKind, InsertToken, PartId, Reason, ReasonCode, Reject, Replay, Stage,
     TopicPartition,
 };
 use tidegate_protocol::{Answer, Course, Effect};
@@ -21,6 +21,7 @@ use crate::dead_letter_table::dead_letter_block;
 use crate::halt::{HaltGuard, Halted};
 use crate::metrics::ConnectorMetrics;
 use crate::port::{CheckpointLog, Epoch, InsertError, Rejected, Warehouse};
+use crate::rewound::Rewound;
 use crate::settings::ConnectorSettings;
 use crate::status::Status;
 use crate::tables::{TablePlan, Tables};
@@ -65,6 +66,8 @@ pub(crate) struct Delivery<'a, L, W> {
     pub(crate) shared: &'a Shared<L, W>,
     pub(crate) source: &'a TopicPartition,
     pub(crate) epoch: Epoch,
+    /// The reset of the offsets after which the partition is read.
+    pub(crate) rewound: Option<&'a Rewound>,
 }
 
 /// A batch at work.
@@ -87,11 +90,12 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         mut batch: Batch,
         begun: Option<&Checkpoint>,
     ) -> Result<Delivered, Undelivered> {
+        let begun = self.leave_what_is_there(&mut batch, begun).await?;
         self.doubt_old_plans(&mut batch).await?;
         self.guard(&batch, &batch.rejected)?;
         self.count_dropped(&mut batch);
         let end = batch.range.end();
-        let intent = begun.and_then(|begun| begun.intent.as_ref().map(|intent| (begun, intent)));
+        let intent = begun.as_ref().and_then(|begun| begun.intent.as_ref().map(|intent| (begun, intent)));
         let (plan, unfit) = (batch.fingerprint(), batch.unfit());
         let mut course = match intent {
             Some((begun, intent)) => Course::resumed(begun, intent, plan, &unfit),
@@ -99,7 +103,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                 self.count(&batch);
                 return Ok(Delivered { end, committed: false });
             }
-            None => Course::fresh(batch.range, plan, unfit),
+            None => Course::fresh(batch.range, plan, unfit).rewound(self.rewind(batch.range.first())),
         };
         let mut work = Work {
             batch,
@@ -133,7 +137,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             Effect::Mirror(letters) => {
                 let letters = work.letters(&letters);
                 self.guard_condemned(work, &letters)?;
-                self.insert_dead_letters(course.piece(), &work.batch, &letters).await?;
+                self.insert_dead_letters(course, &work.batch, &letters).await?;
                 course.mirrored();
             }
             Effect::Settle(letters, checkpoint) => {
@@ -245,7 +249,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let outcomes: Vec<(usize, Attempt, Outcome)> = stream::iter(due)
             .map(|(at, rows)| {
                 let part = &batch.parts[at];
-                let token = exactly_once.then(|| self.token(course.token(part.id()), &part.plan));
+                let token = exactly_once.then(|| self.token(course, &part.plan));
                 let attempt = attempts.get(&part.id()).cloned();
                 let attempt = attempt.unwrap_or_else(|| Attempt::new(self.backoff()));
                 async move {
@@ -327,7 +331,10 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     /// Whether every table can be asked which offsets it holds.
     fn can_look(&self, batch: &Batch) -> bool {
         let exactly_once = self.shared.settings.guarantee == Guarantee::ExactlyOnce;
-        exactly_once && batch.parts.iter().all(|part| part.plan.knows_positions())
+        // When records are written again, the rows of the first time say nothing about those of this time.
+        let rewind = self.rewind(batch.range.first());
+        let again = rewind.is_some_and(|rewind| rewind.replay == Replay::Again);
+        exactly_once && !again && batch.parts.iter().all(|part| part.plan.knows_positions())
     }
 
     /// Asks the tables which of the offsets in doubt they hold.
@@ -350,14 +357,15 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         Ok(())
     }
 
-    fn token(&self, range: OffsetRange, plan: &TablePlan) -> InsertToken {
+    fn token(&self, course: &Course, plan: &TablePlan) -> InsertToken {
         let table = format!("{}.{}", plan.table.database, plan.table.name);
-        InsertToken::new(&self.shared.settings.context.group, self.source, range, &table, plan.id())
+        let (group, range) = (&self.shared.settings.context.group, course.token(plan.id()));
+        InsertToken::new(group, self.source, range, &table, plan.id()).rewound(course.rewind())
     }
 
     async fn insert_dead_letters(
         &self,
-        piece: OffsetRange,
+        course: &Course,
         batch: &Batch,
         letters: &[Rejected],
     ) -> Result<(), Undelivered> {
@@ -365,7 +373,8 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let Some(table) = &settings.dead_letter_table else { return Ok(()) };
         let block = dead_letter_block(settings, batch, letters, table);
         let group = &settings.context.group;
-        let token = InsertToken::new(group, self.source, piece, table, PartId::of("", table));
+        let token = InsertToken::new(group, self.source, course.piece(), table, PartId::of("", table));
+        let token = token.rewound(course.rewind());
         let mut backoff = self.backoff();
         loop {
             match self.shared.warehouse.insert(&block.table, block.encoded(), Some(&token)).await {
@@ -422,8 +431,10 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     fn count(&self, batch: &Batch) {
         let metrics = &self.shared.metrics;
         metrics.settled(self.source, batch.records.len());
-        if batch.n_tombstones > 0 {
-            metrics.dropped_records("tombstones", batch.n_tombstones);
+        for (rule, n_records) in [("tombstones", batch.n_tombstones), ("rewind", batch.n_there)] {
+            if n_records > 0 {
+                metrics.dropped_records(rule, n_records);
+            }
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         if let Some(wait) = oldest_wait(&batch.records, now) {

@@ -16,6 +16,7 @@ mod metrics;
 mod partition;
 pub mod port;
 mod reform;
+mod rewound;
 mod route;
 mod settings;
 mod status;

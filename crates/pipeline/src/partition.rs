@@ -12,6 +12,7 @@ use crate::batch::{Incoming, OpenBatch};
 use crate::budget::{Budget, Held};
 use crate::delivery::{Delivered, Delivery, Shared, Undelivered};
 use crate::port::{Assignment, CheckpointLog, Epoch, Warehouse};
+use crate::rewound::Rewound;
 
 /// What reaches a partition's loop.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Partition<L, W> {
     begun: Option<Checkpoint>,
     incoming: Option<Incoming>,
     in_flight: Option<JoinHandle<Result<Delivered, Undelivered>>>,
+    /// The reset of the offsets after which the partition is read.
+    rewound: Option<Arc<Rewound>>,
     /// Delivered, and not said by a checkpoint yet.
     unsaid: Option<i64>,
     /// After a fault while decoding: when to try again.
@@ -72,6 +75,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             epoch,
             open,
             begun,
+            rewound: checkpoint.rewind.map(|rewind| Arc::new(Rewound::new(rewind))),
             incoming: None,
             in_flight: None,
             unsaid: None,
@@ -129,7 +133,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             self.launch();
         }
         if let (Some(end), None) = (self.unsaid, &self.in_flight) {
-            self.delivery().commit(Checkpoint::settled(end)).await?;
+            self.delivery().settle(end).await?;
             self.said(end);
         }
         Ok(())
@@ -171,9 +175,10 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         let batch = std::mem::replace(&mut self.open, next).close();
         self.unsaid = None;
         let (shared, source, epoch) = (Arc::clone(&self.shared), self.source.clone(), self.epoch);
-        let begun = self.begun.take();
+        let (begun, rewound) = (self.begun.take(), self.rewound.clone());
         self.in_flight = Some(tokio::spawn(async move {
-            Delivery { shared: &shared, source: &source, epoch }.deliver(batch, begun.as_ref()).await
+            let delivery = Delivery { shared: &shared, source: &source, epoch, rewound: rewound.as_deref() };
+            delivery.deliver(batch, begun.as_ref()).await
         }));
     }
 
@@ -206,7 +211,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         }
         if let Some(end) = self.unsaid {
             let delivery = self.delivery();
-            let commit = delivery.commit(Checkpoint::settled(end));
+            let commit = delivery.settle(end);
             if let Ok(committed) = tokio::time::timeout(self.shared.settings.drain_max, commit).await {
                 committed?;
                 self.said(end);
@@ -216,7 +221,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     }
 
     fn delivery(&self) -> Delivery<'_, L, W> {
-        Delivery { shared: &self.shared, source: &self.source, epoch: self.epoch }
+        let rewound = self.rewound.as_deref();
+        Delivery { shared: &self.shared, source: &self.source, epoch: self.epoch, rewound }
     }
 }
 

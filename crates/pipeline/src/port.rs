@@ -5,8 +5,8 @@ use std::future::Future;
 
 use bytes::Bytes;
 use tidegate_core::{
-    Checkpoint, DeadLetterContext, Fault, InsertToken, OffsetRange, PlanFingerprint, Records, Reject,
-    TopicPartition,
+    Checkpoint, DeadLetterContext, Fault, InsertToken, OffsetRange, OffsetSet, PlanFingerprint, Records,
+    Reject, TopicPartition,
 };
 use tidegate_native::Table;
 use tokio::sync::oneshot;
@@ -123,6 +123,14 @@ pub trait CheckpointLog: Send + Sync {
         context: &DeadLetterContext,
         plan: PlanFingerprint,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The offsets of `range` whose records the dead-letter topic holds already, by this group. Asked once
+    /// a partition after a rewind; may read the whole topic.
+    fn dead_lettered(
+        &self,
+        source: &TopicPartition,
+        range: OffsetRange,
+    ) -> impl Future<Output = Result<OffsetSet, Fault>> + Send;
 }
 
 /// Why a block was not inserted.

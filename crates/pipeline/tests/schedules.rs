@@ -3,12 +3,12 @@
 //! place, once. `TIDEGATE_SCHEDULES` says how many schedules of each kind are run, `TIDEGATE_SEED` runs
 //! one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::{Checkpoint, TopicPartition};
+use tidegate_core::{Checkpoint, Replay, Rewind, TopicPartition};
 use tidegate_native::Value;
 use tidegate_pipeline::{
     Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, EventSchemas, Metrics, Status,
@@ -24,6 +24,20 @@ enum Kind {
     Relaxing,
     /// Rules and tables change as they like; rows say where they come from.
     Changing,
+    /// The same, and now and then somebody resets the offsets and wants nothing written twice.
+    Filling,
+    /// When all is done somebody resets the offsets and wants everything once more.
+    Again,
+}
+
+impl Kind {
+    /// How many schedules are run unless told otherwise.
+    const fn schedules(self) -> u64 {
+        match self {
+            Self::Relaxing | Self::Changing => 1000,
+            Self::Zombies | Self::Filling | Self::Again => 250,
+        }
+    }
 }
 
 /// The wide type holds negative ids too.
@@ -70,7 +84,7 @@ impl Schedule {
             ("_partition", "Int32"),
             ("_offset", "Int64"),
         ];
-        if self.kind == Kind::Changing {
+        if matches!(self.kind, Kind::Changing | Kind::Filling | Kind::Again) {
             columns.push(("_topic", "String"));
         }
         columns
@@ -111,17 +125,52 @@ impl Schedule {
 
     /// Some processes with mishaps, then one without; then everybody who is late.
     async fn run(mut self) {
-        for _ in 0..self.chance.usize(1..5) {
+        for round in 1..self.chance.u64(2..6) {
+            self.mishap().await;
+            if self.kind == Kind::Filling && self.chance.bool() {
+                self.reset(round, Replay::Fill, None);
+            }
+        }
+        if self.kind == Kind::Filling {
+            self.reset(0, Replay::Fill, Some(0));
+        }
+        let process = self.start(&Crash::never(), &Weather::calm());
+        self.settled().await;
+        self.check(&BTreeMap::new());
+        if self.kind == Kind::Again {
+            process.abort();
+            return self.run_again().await;
+        }
+        if self.kind == Kind::Zombies {
+            tokio::time::sleep(LATE_MAX * 2).await;
+            self.check(&BTreeMap::new());
+        }
+        process.abort();
+    }
+
+    /// Everything from some offsets on once more, with mishaps.
+    async fn run_again(mut self) {
+        let from = self.reset(1, Replay::Again, None);
+        for _ in 0..self.chance.usize(1..4) {
             self.mishap().await;
         }
         let process = self.start(&Crash::never(), &Weather::calm());
         self.settled().await;
-        self.check();
-        if self.kind == Kind::Zombies {
-            tokio::time::sleep(LATE_MAX * 2).await;
-            self.check();
-        }
+        self.check(&from);
         process.abort();
+    }
+
+    /// Somebody resets the offsets, back or forth. Says from where on each partition is read.
+    fn reset(&mut self, id: u64, replay: Replay, to: Option<i64>) -> BTreeMap<i64, i64> {
+        let mut from = BTreeMap::new();
+        for partition in partitions() {
+            let until = self.kafka.end(&partition);
+            let offset = to.unwrap_or_else(|| self.chance.i64(0..=until));
+            let rewind = Rewind { id, until, replay };
+            self.kafka.reset(&partition, Checkpoint::settled(offset).rewound(Some(rewind)));
+            from.insert(i64::from(partition.partition), offset);
+        }
+        from
     }
 
     async fn mishap(&mut self) {
@@ -159,12 +208,12 @@ impl Schedule {
             }
         };
         match (self.kind, self.chance.u8(..4)) {
-            (Kind::Zombies, _) => {}
+            (Kind::Zombies | Kind::Again, _) => {}
             (_, 0) => self.warehouse.accept(&name("poison")),
             (_, 1) => wide(self, WIDE),
             (Kind::Relaxing, _) => {}
-            (Kind::Changing, 2) => self.warehouse.refuse(name("frowned")),
-            (Kind::Changing, _) => wide(self, NARROW),
+            (Kind::Changing | Kind::Filling, 2) => self.warehouse.refuse(name("frowned")),
+            (Kind::Changing | Kind::Filling, _) => wide(self, NARROW),
         }
     }
 
@@ -180,12 +229,15 @@ impl Schedule {
         }
     }
 
-    fn check(&self) {
+    /// Each record is in one place, once; from these offsets on twice. What a reset let be filled in later
+    /// stands where it was filled in.
+    fn check(&self, again_from: &BTreeMap<i64, i64>) {
         let mut places = Vec::new();
         for table in ["a", "b"] {
             let rows = self.warehouse.rows(table);
             let landed: Vec<_> = rows.iter().map(|row| place(row, "_partition", "_offset")).collect();
-            for partition in 0..2 {
+            let in_order = !matches!(self.kind, Kind::Filling | Kind::Again);
+            for partition in (0..2).filter(|_| in_order) {
                 let offsets: Vec<_> = landed.iter().filter(|(p, _)| *p == partition).collect();
                 assert!(offsets.is_sorted(), "order kept within {table}/{partition}: {offsets:?}");
             }
@@ -196,9 +248,13 @@ impl Schedule {
         places.extend(&letters);
         places.sort_unstable();
         let all = partitions().into_iter().flat_map(|partition| {
-            (0..self.kafka.end(&partition)).map(move |offset| (i64::from(partition.partition), offset))
+            let number = i64::from(partition.partition);
+            let again = again_from.get(&number).copied().unwrap_or(i64::MAX);
+            let times = move |offset| if offset < again { 1 } else { 2 };
+            (0..self.kafka.end(&partition))
+                .flat_map(move |offset| std::iter::repeat_n((number, offset), times(offset)))
         });
-        assert_eq!(places, all.collect::<Vec<_>>(), "each record is in one place, once");
+        assert_eq!(places, all.collect::<Vec<_>>(), "each record is in one place, as often as it should be");
         if self.kind == Kind::Zombies {
             let mirrored = self.warehouse.rows("dead_letters");
             let mirrored: BTreeSet<_> =
@@ -227,7 +283,7 @@ fn run_all(kind: Kind) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("TIDEGATE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TIDEGATE_SCHEDULES").unwrap_or(if kind == Kind::Zombies { 250 } else { 1000 }),
+        None => 0..number("TIDEGATE_SCHEDULES").unwrap_or(kind.schedules()),
     };
     for seed in seeds {
         let ran = std::panic::catch_unwind(|| {
@@ -255,4 +311,14 @@ fn nothing_is_lost_or_doubled_while_rules_are_relaxed() {
 #[test]
 fn nothing_is_lost_or_doubled_while_everything_changes() {
     run_all(Kind::Changing);
+}
+
+#[test]
+fn a_rewind_writes_nothing_twice_and_fills_what_is_missing() {
+    run_all(Kind::Filling);
+}
+
+#[test]
+fn a_rewind_that_is_meant_to_write_again_writes_everything_once_more() {
+    run_all(Kind::Again);
 }

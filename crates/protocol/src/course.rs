@@ -1,6 +1,6 @@
 //! One batch, from its intent to its checkpoint.
 
-use tidegate_core::{Checkpoint, Intent, OffsetRange, PartId, PlanFingerprint, Stored};
+use tidegate_core::{Checkpoint, Intent, OffsetRange, PartId, PlanFingerprint, Rewind, Stored};
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,6 +83,8 @@ pub struct Course {
     said: bool,
     /// Whether the batch is still as it was formed: not resumed, never cut, and by the same plans.
     whole: bool,
+    /// The reset of the offsets after which the batch is read; every checkpoint says it on.
+    rewind: Option<Rewind>,
 }
 
 impl Course {
@@ -104,9 +106,18 @@ impl Course {
             phase: Phase::State,
             said: false,
             whole: true,
+            rewind: None,
         };
         course.fit_metadata();
         course
+    }
+
+    /// The same fresh batch, read after a rewind.
+    #[must_use]
+    pub fn rewound(mut self, rewind: Option<Rewind>) -> Self {
+        self.rewind = rewind;
+        self.fit_metadata();
+        self
     }
 
     /// A batch whose intent was stated before, formed again up to `intent.root`. What the intent excludes
@@ -116,6 +127,7 @@ impl Course {
         let range = OffsetRange::new(checkpoint.offset, intent.end).expect("an intent is no range backwards");
         let mut course = Self::fresh(range, plan, Vec::new());
         course.stored.clone_from(&checkpoint.stored);
+        course.rewind = checkpoint.rewind;
         course.unfit = union(&intent.refused, unfit);
         course.root = intent.root;
         course.doubt = intent.root;
@@ -157,6 +169,12 @@ impl Course {
     #[must_use]
     pub fn token(&self, part: PartId) -> OffsetRange {
         OffsetRange::new(self.start(part).min(self.end), self.end).expect("a course only advances")
+    }
+
+    /// The rewind that tokens of the piece at hand name: the one that its checkpoint says.
+    #[must_use]
+    pub fn rewind(&self) -> Option<Rewind> {
+        self.rewind.and_then(|rewind| rewind.at(self.first))
     }
 
     /// The offsets that are being inserted.
@@ -324,13 +342,15 @@ impl Course {
         let horizon = self.stored.iter().map(|stored| stored.until).fold(self.end, i64::max);
         let refused = self.refused_before(horizon);
         let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused };
-        Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone() }
+        Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone(), rewind: None }
+            .rewound(self.rewind)
     }
 
     /// What is to be said when the piece at hand is settled: the next piece's intent, or that there is none.
     fn after(&self) -> Checkpoint {
         if self.phase == Phase::Done {
-            return Checkpoint { offset: self.first, intent: None, stored: self.stored.clone() };
+            let settled = Checkpoint { stored: self.stored.clone(), ..Checkpoint::settled(self.first) };
+            return settled.rewound(self.rewind);
         }
         let mut next = self.clone();
         next.advance(Phase::State);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::{
-    Checkpoint, DeadLetterContext, Fault, FaultKind, Header, PlanFingerprint, ReasonCode, Records, Stage,
-    Timestamp, TimestampKind, TopicPartition,
+    Checkpoint, DeadLetterContext, Fault, FaultKind, Header, OffsetRange, OffsetSet, PlanFingerprint,
+    ReasonCode, Records, Stage, Timestamp, TimestampKind, TopicPartition,
 };
 use tidegate_pipeline::port::{Assignment, CheckpointLog, Epoch, Rejected, Source, SourceEvent};
 use tokio::sync::Notify;
@@ -71,6 +71,14 @@ impl FakeKafka {
     #[must_use]
     pub fn committed(&self, source: &TopicPartition) -> Option<Checkpoint> {
         self.lock().committed.get(source).cloned()
+    }
+
+    /// A person resets the group's offset of a partition, while the group has no members: whoever is left
+    /// of it is fenced.
+    pub fn reset(&self, source: &TopicPartition, checkpoint: Checkpoint) {
+        let mut state = self.lock();
+        state.epoch += 1;
+        state.committed.insert(source.clone(), checkpoint);
     }
 
     /// One past the last offset.
@@ -272,5 +280,11 @@ impl CheckpointLog for FakeLog {
             })
         };
         self.crash.effect(|| stroke.strike(commit, |fault| fault)).await
+    }
+
+    async fn dead_lettered(&self, source: &TopicPartition, range: OffsetRange) -> Result<OffsetSet, Fault> {
+        let letters = self.kafka.dead_letters().into_iter().filter(|letter| letter.source == *source);
+        let offsets = letters.map(|letter| letter.offset).filter(|offset| range.contains(*offset));
+        self.crash.effect(|| Ok(offsets.collect())).await
     }
 }

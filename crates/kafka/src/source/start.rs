@@ -71,7 +71,9 @@ pub(crate) fn decide(
     };
     if committed.offset < low {
         let remark = Some(Remark::Overtaken { committed: committed.offset });
-        return Start { checkpoint: Checkpoint::settled(low), end, remark };
+        // What a person asked for when the offsets were reset still holds for the rest.
+        let rewind = committed.checkpoint().ok().and_then(|checkpoint| checkpoint.rewind);
+        return Start { checkpoint: Checkpoint::settled(low).rewound(rewind), end, remark };
     }
     match committed.checkpoint() {
         Ok(checkpoint) => Start { checkpoint, end, remark: None },
@@ -178,7 +180,7 @@ pub(crate) fn list(partitions: &[TopicPartition], offset: Offset) -> TopicPartit
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::{OffsetRange, PlanFingerprint};
+    use tidegate_core::{OffsetRange, PlanFingerprint, Replay, Rewind};
 
     use super::*;
 
@@ -225,6 +227,9 @@ mod tests {
     fn an_offset_that_retention_overtook_goes_to_the_first_record_and_is_remarked() {
         let start = check(Some(committed(4, "v1")), (5, 9), OffsetReset::Latest, Checkpoint::settled(5));
         assert_eq!(start.remark, Some(Remark::Overtaken { committed: 4 }));
+        let rewind = Some(Rewind { id: 1, until: 7, replay: Replay::Fill });
+        let rest = Checkpoint::settled(5).rewound(rewind);
+        check(Some(committed(4, "v1;fill=1:7")), (5, 9), OffsetReset::Latest, rest);
     }
 
     #[test]

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, OffsetRange, PlanFingerprint};
+use tidegate_core::{Checkpoint, FaultKind, OffsetRange, PlanFingerprint, Replay, Rewind};
 
 use crate::stack::{DEADLINE, Stack, partition, values};
 
@@ -103,4 +105,50 @@ async fn an_offset_that_retention_overtook_goes_to_the_first_record_and_is_count
     member.until("the rest is read", |member| member.caught_up.contains_key(&zero)).await;
     assert_eq!(member.offsets[&zero], [6, 7, 8, 9]);
     assert_eq!(member.source.counters().out_of_range(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_reset_only_while_it_has_no_members() {
+    let stack = Stack::with_topic("t", 2).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    let admin = stack.admin();
+    assert_eq!(admin.members("g").await, Ok(Vec::new()));
+    let mut member = stack.member(&["t"]);
+    member.until("assigned", |member| member.owns(&zero) && member.owns(&one)).await;
+    member.commit(&zero, intent(3, 8)).await.unwrap();
+    let rewind = Some(Rewind { id: 7, until: 10, replay: Replay::Fill });
+    let checkpoints: BTreeMap<_, _> =
+        [(zero.clone(), Checkpoint::settled(1).rewound(rewind)), (one.clone(), Checkpoint::settled(0))]
+            .into();
+
+    let members = admin.members("g").await.unwrap();
+    assert_eq!(members.len(), 1, "{members:?}");
+    assert_eq!((members[0].client.as_str(), members[0].host.is_empty()), ("tidegate", false));
+    let refused = admin.reset("g", checkpoints.clone()).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Unavailable, "{refused}");
+    assert_eq!(admin.committed("g", &["t"]).await.unwrap()[&zero].checkpoint, Ok(intent(3, 8)));
+
+    member.source.close().await;
+    assert_eq!(admin.members("g").await, Ok(Vec::new()));
+    admin.reset("g", checkpoints.clone()).await.unwrap();
+    let mut member = stack.member(&["t"]);
+    member.until("assigned", |member| member.owns(&zero) && member.owns(&one)).await;
+    for (source, checkpoint) in &checkpoints {
+        assert_eq!(member.assigned[source].checkpoint, *checkpoint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_is_the_first_record_from_then_on_or_the_end() {
+    let stack = Stack::with_topic("t", 2).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    let admin = stack.admin();
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    let at = async |millis| {
+        let found = admin.offsets_at(&["t"], millis).await.unwrap();
+        (found[&zero], found[&one])
+    };
+    assert_eq!(at(0).await, (0, 0));
+    assert_eq!(at(i64::MAX / 2).await, (10, 0));
 }
