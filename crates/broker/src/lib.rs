@@ -17,6 +17,7 @@ mod offsets;
 mod options;
 mod partition;
 mod producer_ids;
+mod quota;
 mod scram;
 mod server;
 mod store;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use listener::Listener;
 pub use options::{BrokerOptions, Fsync, Limits};
+pub use quota::{LogsUse, LogsWatch};
 pub use server::{Broker, StartError};
 pub use tls::{Tls, TlsError};
 pub use users::{Users, UsersError};

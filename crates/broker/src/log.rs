@@ -30,6 +30,7 @@ use self::flush::Flushed;
 use self::producers::{Producers, Verdict};
 use self::recovery::{Recovered, recover, write_start};
 use self::segment::Segment;
+use crate::quota::{Account, NoRoom, Quota};
 use crate::store;
 
 pub(crate) use self::clean::Cleaning;
@@ -113,11 +114,18 @@ pub(crate) struct Log {
     /// Below this offset keys have been compacted.
     first_dirty: i64,
     flushed: Flushed,
+    /// Its bytes, in the quota of all logs.
+    account: Account,
 }
 
 impl Log {
     /// Opens the log in a directory, creating both if needed, and cuts off an unfinished append.
-    pub(crate) fn open(directory: &Path, reading: Reading, now_ms: i64) -> io::Result<Self> {
+    pub(crate) fn open(
+        directory: &Path,
+        reading: Reading,
+        quota: &Arc<Quota>,
+        now_ms: i64,
+    ) -> io::Result<Self> {
         if !directory.exists() {
             fs::create_dir_all(directory).map_err(store::at("create", directory))?;
             store::sync_parent(directory)?;
@@ -131,7 +139,9 @@ impl Log {
             producers,
             first_dirty,
             flushed: Flushed::new(now_ms, snapshot_end),
+            account: Account::open(quota),
         };
+        log.count_bytes();
         let (active, closed) = log.segments.split_last().expect("a recovered log has a segment");
         let unknown = closed.iter().filter(|segment| segment.indexed_bytes.is_none() && !segment.damaged);
         log.flushed.closed = unknown.map(Segment::file).collect();
@@ -157,13 +167,23 @@ impl Log {
         if let Some(unflushed) = active.batch_of(kept)? {
             active.file().set_len(unflushed.position)?;
         }
-        *self = Self::open(&self.directory, self.reading, now_ms)?;
+        *self = Self::open(&self.directory, self.reading, &Arc::clone(self.account.quota()), now_ms)?;
         Ok(())
     }
 
     /// The first offset that may be read.
     pub(crate) fn start(&self) -> i64 {
         self.start
+    }
+
+    /// The bytes of its batches.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::size_bytes).sum()
+    }
+
+    /// Tells the quota how many that are.
+    fn count_bytes(&mut self) {
+        self.account.set(self.size_bytes());
     }
 
     /// The offset that the next record gets.
@@ -194,8 +214,14 @@ impl Log {
         if self.flushed.failed {
             return Err(ResponseError::KafkaStorageError);
         }
-        if let Verdict::Repeated(base) = self.producers.check(&batch.header)? {
-            return Ok(Appended { base, time_ms: None });
+        match self.producers.check(&batch.header) {
+            Ok(Verdict::Repeated(base)) => return Ok(Appended { base, time_ms: None }),
+            Ok(Verdict::Append) => self.account.take(batch.size_bytes()).map_err(no_room)?,
+            // It follows a batch that was refused, and is to be repeated after that one.
+            Err(ResponseError::OutOfOrderSequenceNumber) if self.account.quota().full() => {
+                return Err(no_room(NoRoom::Now));
+            }
+            Err(error) => return Err(error),
         }
         let base = self.next();
         let time_ms = policy.append_time.then_some(now_ms);
@@ -203,7 +229,11 @@ impl Log {
             Some(time_ms) => batch.stored_with_time(base, time_ms),
             None => batch.stored_at(base),
         };
-        let header = self.write(&stored, policy, now_ms).map_err(storage_error)?;
+        let written = self.write(&stored, policy, now_ms);
+        if written.is_err() {
+            self.count_bytes();
+        }
+        let header = written.map_err(storage_error)?;
         self.producers.appended(&header, base, now_ms);
         Ok(Appended { base, time_ms })
     }
@@ -225,6 +255,7 @@ impl Log {
         let base = self.next();
         let marker = batch::marker(id, epoch, outcome, base, now_ms);
         let header = self.write(&marker, policy, now_ms)?;
+        self.count_bytes();
         self.producers.ended(&header, outcome, base, now_ms);
         Ok(true)
     }
@@ -390,7 +421,16 @@ impl Log {
             // As long as anyone holds the file, its room is not free.
             self.flushed.closed.retain(|closed| !Arc::ptr_eq(closed, &removed));
         }
+        self.count_bytes();
         Ok(())
+    }
+}
+
+/// Clients repeat the one, for as long as they have time, and split the batch for the other.
+fn no_room(no_room: NoRoom) -> ResponseError {
+    match no_room {
+        NoRoom::Now => ResponseError::KafkaStorageError,
+        NoRoom::Ever => ResponseError::MessageTooLarge,
     }
 }
 

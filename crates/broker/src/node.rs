@@ -64,7 +64,7 @@ impl Node {
     pub(crate) fn open(options: BrokerOptions, stopping: watch::Receiver<bool>) -> Result<Self, OpenError> {
         let directory: PathBuf = options.data_dir.clone();
         let lock_file = lock_directory(&directory)?;
-        let topics = Arc::new(Topics::open(&directory, options.fsync, &options.limits)?);
+        let topics = Arc::new(Topics::open(&options)?);
         let all = topics.all();
         let partitions = all.iter().flat_map(|topic| topic.partitions());
         let seen = partitions.filter_map(|partition| lock(&partition.log).producer_id_max()).max();

@@ -44,6 +44,11 @@ pub struct BrokerOptions {
     /// How long the offsets of a group are kept that has no members and commits none, while the broker
     /// runs. Kafka's `offsets.retention.minutes`.
     pub offsets_retention: Duration,
+    /// How many bytes the batches of all logs may have; `None`: as many as the disk takes. What would be
+    /// beyond is refused with KAFKA_STORAGE_ERROR, which producers repeat, until retention or somebody's
+    /// deleting has made room; nothing is deleted for it. What the broker writes on its own behalf, such as
+    /// the ends of transactions and committed offsets, is not refused.
+    pub logs_bytes_max: Option<u64>,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -60,6 +65,7 @@ impl BrokerOptions {
             auto_create_topics: true,
             clean_interval: Duration::from_secs(2),
             offsets_retention: OFFSETS_RETENTION,
+            logs_bytes_max: None,
             limits: Limits::default(),
         }
     }

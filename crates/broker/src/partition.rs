@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::config::TopicSettings;
 use crate::log::{self, Log, Reading};
+use crate::quota::Quota;
 use crate::sync::{lock, now_ms};
 
 /// See the module.
@@ -20,8 +21,8 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn open(directory: &Path, reading: Reading) -> io::Result<Arc<Self>> {
-        let log = Mutex::new(Log::open(directory, reading, now_ms())?);
+    pub(crate) fn open(directory: &Path, reading: Reading, quota: &Arc<Quota>) -> io::Result<Arc<Self>> {
+        let log = Mutex::new(Log::open(directory, reading, quota, now_ms())?);
         Ok(Arc::new(Self { log, flushing: Arc::default(), waiting: Mutex::default() }))
     }
 

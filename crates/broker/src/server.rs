@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::listener::Listener;
 use crate::node::{Node, OpenError};
 use crate::options::BrokerOptions;
+use crate::quota::LogsWatch;
 
 /// How exactly session and transaction time-outs are kept.
 const TICK: Duration = Duration::from_millis(50);
@@ -63,6 +64,7 @@ pub enum StartError {
 pub struct Broker {
     first: SocketAddr,
     addresses: Vec<SocketAddr>,
+    logs: LogsWatch,
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -89,12 +91,13 @@ impl Broker {
             Ok(Err(OpenError::Io(source))) => return Err(StartError::Open { directory, source }),
             Err(died) => return Err(StartError::Open { directory, source: io::Error::other(died) }),
         };
+        let logs = LogsWatch::of(&node.topics.quota);
         let mut tasks = vec![
             tokio::spawn(advance_groups(Arc::clone(&node))),
             tokio::spawn(keep_house(Arc::clone(&node))),
         ];
         tasks.extend(doors.into_iter().map(|door| tokio::spawn(accept(Arc::clone(&node), door))));
-        Ok(Self { first, addresses, stopping, tasks })
+        Ok(Self { first, addresses, logs, stopping, tasks })
     }
 
     /// The address of the first listener.
@@ -105,6 +108,11 @@ impl Broker {
     /// The addresses of all listeners, in the order of the options.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What all logs hold, and may hold.
+    pub fn logs(&self) -> LogsWatch {
+        self.logs.clone()
     }
 
     /// Stops: requests that are being answered are, for a few seconds at most; connections are closed; the

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use kafka_protocol::ResponseError;
@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use crate::config::{Change, TopicConfig, TopicSettings};
 use crate::log::Reading;
-use crate::options::{Fsync, Limits};
+use crate::options::{BrokerOptions, Fsync, Limits};
 use crate::partition::Partition;
+use crate::quota::Quota;
 use crate::store;
 use crate::sync::{lock, read, write};
 
@@ -72,6 +73,8 @@ pub(crate) struct Topics {
     pub(crate) cluster: String,
     limits: Limits,
     fsync: Fsync,
+    /// Of all logs together.
+    pub(crate) quota: Arc<Quota>,
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are changed, so that changes reach the file in their order.
     changing: Mutex<()>,
@@ -79,7 +82,8 @@ pub(crate) struct Topics {
 
 impl Topics {
     /// Opens every topic's logs.
-    pub(crate) fn open(directory: &Path, fsync: Fsync, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn open(options: &BrokerOptions) -> io::Result<Self> {
+        let directory = options.data_dir.as_path();
         let stored = match fs::read(directory.join("topics.json")) {
             Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -91,8 +95,9 @@ impl Topics {
         let topics = Self {
             directory: directory.to_owned(),
             cluster: stored.cluster,
-            limits: limits.clone(),
-            fsync,
+            limits: options.limits.clone(),
+            fsync: options.fsync,
+            quota: Quota::new(options.logs_bytes_max),
             by_name: RwLock::default(),
             changing: Mutex::new(()),
         };
@@ -143,7 +148,8 @@ impl Topics {
             fs::create_dir(&directory).map_err(store::at("create", &directory))?;
             store::sync_parent(&directory)?;
         }
-        indexes.map(|index| Partition::open(&directory.join(index.to_string()), reading)).collect()
+        let open = |index: i32| Partition::open(&directory.join(index.to_string()), reading, &self.quota);
+        indexes.map(open).collect()
     }
 
     fn topic_of(

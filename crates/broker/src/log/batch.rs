@@ -151,6 +151,10 @@ impl Produced {
         })
     }
 
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The bytes to store at `base`. Neither the base offset nor the leader epoch is under the checksum.
     pub(crate) fn stored_at(&self, base: i64) -> Vec<u8> {
         let mut stored = self.bytes.to_vec();

@@ -58,7 +58,7 @@ impl Log {
         if stable_end == self.next() && self.segments.iter().all(expired) {
             self.begin_segment(now_ms)?;
         }
-        let mut left: u64 = self.segments.iter().map(Segment::size_bytes).sum();
+        let mut left = self.size_bytes();
         let mut start = self.start;
         for segment in &self.segments[..self.segments.len() - 1] {
             left -= segment.size_bytes();

@@ -159,7 +159,10 @@ impl Pass {
         while let Some(first) = rest.first().filter(|first| first.base < newest.upto) {
             let (group, later) = rest.split_at(self.group_len(rest));
             let replacement = self.rewritten(first, group, &newest, &mut under_way);
-            lock(log).put_in_place(replacement?)?;
+            let mut log = lock(log);
+            let put = log.put_in_place(replacement?);
+            log.count_bytes();
+            put?;
             rest = later;
         }
         lock(log).compacted(newest.upto);

@@ -1,5 +1,6 @@
 mod damage;
 mod model;
+mod room;
 
 use std::sync::Mutex;
 
@@ -57,7 +58,7 @@ fn read_all(log: &Log, mut offset: i64, upto: i64, bytes_max: usize) -> Vec<Read
 #[test]
 fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Mutex::new(Log::open(directory.path(), Reading::Appended, 0).unwrap());
+    let log = Mutex::new(Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap());
     for round in 0..10 {
         for key in [b"a", b"b", b"c"] {
             lock(&log).append(&batch(&[(Some(key), Some(&[1; 200]))], round), &POLICY, round).unwrap();
@@ -74,7 +75,7 @@ fn compaction_leaves_one_record_of_each_key_in_closed_segments() {
 #[test]
 fn expired_segments_go_and_the_end_stays() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     for timestamp in 0..10 {
         log.append(&batch(&[(None, Some(&[1; 600]))], timestamp), &POLICY, timestamp).unwrap();
     }
@@ -84,14 +85,14 @@ fn expired_segments_go_and_the_end_stays() {
     log.retain(&by_age, &POLICY, 1_000).unwrap();
     assert_eq!((log.start(), log.end()), (10, 10));
     drop(log);
-    let reopened = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let reopened = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     assert_eq!((reopened.start(), reopened.end()), (10, 10));
 }
 
 #[test]
 fn the_stable_end_and_the_aborted_range_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     let transactional = |producer, sequence| {
         let plain = produced(&[(None, Some(b"v"))], 5);
         Produced::parse(owned(plain, (producer, 0), sequence, true).into(), 1_000).unwrap()
@@ -107,14 +108,14 @@ fn the_stable_end_and_the_aborted_range_survive_a_restart() {
         assert_eq!(log.aborted_in(0, 3), [aborted]);
         assert!(log.slice(1, log.stable_end(), 1_000).unwrap().is_none());
         assert_eq!(log.open_transactions(), [(2, 0)]);
-        log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+        log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     }
 }
 
 #[test]
 fn a_record_is_found_by_its_time() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     for timestamp in [10, 20, 30] {
         log.append(&batch(&[(None, Some(&[1; 600])), (None, None)], timestamp), &POLICY, 0).unwrap();
     }

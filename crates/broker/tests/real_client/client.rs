@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -17,6 +19,14 @@ pub(crate) fn config(address: SocketAddr) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address.to_string());
     config
+}
+
+pub(crate) async fn create(address: SocketAddr, topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = config(address).create().unwrap();
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let created =
+        admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(WAIT))).await.unwrap();
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
 }
 
 pub(crate) fn consumer(address: SocketAddr) -> BaseConsumer {

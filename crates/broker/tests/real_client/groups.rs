@@ -3,19 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::client::{WAIT, broker, config};
-
-async fn create(address: SocketAddr, topic: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> = config(address).create().unwrap();
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    let created =
-        admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(WAIT))).await.unwrap();
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
-}
+use crate::client::{WAIT, broker, config, create};
 
 fn member(address: SocketAddr, properties: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(address);

@@ -4,5 +4,6 @@
 
 mod client;
 mod groups;
+mod quota;
 mod security;
 mod transactions;

@@ -6,7 +6,7 @@ const N_BATCHES: i64 = 12;
 
 /// A checkpointed log of several segments; gives their first offsets.
 fn checkpointed(directory: &Path) -> Vec<i64> {
-    let mut log = Log::open(directory, Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory, Reading::Appended, &Quota::new(None), 0).unwrap();
     for n in 0..N_BATCHES {
         log.append(&batch(&[(Some(b"k"), Some(&[1; 300]))], n), &POLICY, n).unwrap();
     }
@@ -27,7 +27,7 @@ fn check(damage: impl FnOnce(&Path)) {
     damage(&segment::log_path(directory.path(), bases[1]));
     // What is wrong once stays wrong, however often the log is opened.
     for again in 0..2 {
-        let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+        let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
         assert_eq!((log.start(), log.end()), (0, N_BATCHES + again));
         assert_eq!(read_all(&log, 0, bases[1], 1 << 20).len() as i64, bases[1]);
         let behind = read_all(&log, bases[2], log.end(), 1 << 20);
@@ -38,9 +38,9 @@ fn check(damage: impl FnOnce(&Path)) {
         );
         log.append(&batch(&[(None, Some(b"more"))], 50), &POLICY, 50).unwrap();
     }
-    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     log.delete_before(bases[2], 60).unwrap();
-    let log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     assert_eq!(read_all(&log, bases[2], log.end(), 1 << 20).len() as i64, log.end() - bases[2]);
     assert!(log.segments.iter().all(|segment| !segment.damaged));
 }
@@ -85,7 +85,7 @@ fn the_last_files_loss_does_not_give_its_offsets_to_others() {
     let last = *bases.last().unwrap();
     fs::remove_file(segment::log_path(directory.path(), last)).unwrap();
     fs::remove_file(segment::index_path(directory.path(), last)).unwrap();
-    let mut log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let mut log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     assert_eq!(log.append(&batch(&[(None, None)], 50), &POLICY, 50).unwrap().base, N_BATCHES);
     assert_eq!(log.slice(last, N_BATCHES, 1 << 20).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
@@ -99,7 +99,7 @@ fn damaged_indexes_and_snapshots_cost_time_and_nothing_else() {
             fs::write(path, b"garbage").unwrap();
         }
     }
-    let log = Log::open(directory.path(), Reading::Appended, 0).unwrap();
+    let log = Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap();
     assert_eq!(read_all(&log, 0, log.end(), 1 << 20).len() as i64, N_BATCHES);
 }
 
@@ -112,7 +112,7 @@ fn compaction_does_not_vouch_for_a_damaged_batch() {
     let last = content.len() - 20;
     content[last] ^= 1;
     fs::write(&path, &content).unwrap();
-    let log = Mutex::new(Log::open(directory.path(), Reading::Appended, 0).unwrap());
+    let log = Mutex::new(Log::open(directory.path(), Reading::Appended, &Quota::new(None), 0).unwrap());
     assert_eq!(compact(&log, &cleaning(), 50).unwrap_err().kind(), io::ErrorKind::InvalidData);
     assert_eq!(fs::read(&path).unwrap(), content);
     compact(&log, &cleaning(), 50).unwrap();

@@ -106,6 +106,7 @@ enum Content {
 /// The log, and what is known of it.
 struct World {
     directory: tempfile::TempDir,
+    quota: Arc<Quota>,
     reading: Reading,
     log: Mutex<Log>,
     entries: Vec<Entry>,
@@ -121,9 +122,11 @@ struct World {
 impl World {
     fn new(reading: Reading) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log = Mutex::new(Log::open(directory.path(), reading, 0).unwrap());
+        let quota = Quota::new(None);
+        let log = Mutex::new(Log::open(directory.path(), reading, &quota, 0).unwrap());
         let mut world = Self {
             directory,
+            quota,
             reading,
             log,
             entries: Vec::new(),
@@ -237,7 +240,8 @@ impl World {
     }
 
     fn reopen(&mut self) {
-        self.log = Mutex::new(Log::open(self.directory.path(), self.reading, self.now_ms).unwrap());
+        let log = Log::open(self.directory.path(), self.reading, &self.quota, self.now_ms).unwrap();
+        self.log = Mutex::new(log);
         if self.reading == Reading::Flushed {
             self.all_flushed();
         }
@@ -449,6 +453,7 @@ impl World {
             prop_assert_eq!(log.stable_end(), stable_end);
             let visible = if self.reading == Reading::Flushed { self.flushed_end } else { self.end() };
             prop_assert_eq!(log.end(), visible.max(self.start));
+            prop_assert_eq!(self.quota.used(), log.size_bytes());
         }
         let (read, readable) = (self.committed(bytes_max), self.readable());
         if !self.compacted {
