@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use crate::connector::Connector;
 use crate::diagnostic::{Mistake, Position};
-use crate::file::{SinkFile, UpFile};
+use crate::file::{EmbeddedKafka, SinkFile, UpFile};
+use crate::kafka::Kafka;
 use crate::node::{Node, NodeKind};
 use crate::reading::Reading;
 use crate::scalar::ByteSize;
@@ -48,11 +49,16 @@ const HOST_FILES: &str = "default";
 pub(crate) fn sink(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
     owned_properties(root, cx);
     owned_settings(root, cx);
-    client_key(file, root, cx);
+    client_key(&file.kafka, root, cx);
     connectors(&file.connectors, file.memory_max, root, cx);
 }
 
 pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
+    owned_properties(root, cx);
+    if let Some(kafka) = &file.kafka {
+        client_key(kafka, root, cx);
+    }
+    embedded_kafka(file, root, cx);
     if file.database.as_str() == HOST_FILES {
         host_files(place(root, &["database"]), cx);
     }
@@ -94,8 +100,22 @@ fn owned_settings(root: &Node, cx: &mut Reading<'_>) {
     }
 }
 
-fn client_key(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
-    let Some(tls) = &file.kafka.tls else { return };
+fn embedded_kafka(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
+    let Some(disk_max) = file.embedded_kafka.disk_max else { return };
+    let at = place(root, &["embedded_kafka", "disk_max"]);
+    if disk_max < EmbeddedKafka::DISK_MAX_MIN {
+        let message =
+            format!("`disk_max` is out of range; expected at least {}", EmbeddedKafka::DISK_MAX_MIN);
+        cx.report(Mistake::OutOfRange, at, message, None);
+    }
+    if file.kafka.is_some() {
+        let message = "`embedded_kafka` has no use beside `kafka`, which takes its place";
+        cx.report(Mistake::Conflict, at, message.to_owned(), Some("remove one of the two".to_owned()));
+    }
+}
+
+fn client_key(kafka: &Kafka, root: &Node, cx: &mut Reading<'_>) {
+    let Some(tls) = &kafka.tls else { return };
     if tls.certificate.is_some() != tls.key.is_some() {
         let at = place(root, &["kafka", "tls"]);
         let message = "`certificate` and `key` of `kafka.tls` only work together";

@@ -41,9 +41,27 @@ section! {
         database: Identifier = "tidegate";
         /// What the process may buffer in all.
         memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";
+        /// A Kafka that runs already, in the place of the embedded one.
+        kafka: Option<Kafka>;
+        /// The embedded Kafka.
+        embedded_kafka: EmbeddedKafka = "{}";
         /// The connectors, each with a name of its own.
         connectors: Vec<Connector>;
     }
+}
+
+section! {
+    /// The Kafka that `tidegate up` runs itself.
+    pub struct EmbeddedKafka as "`embedded_kafka`" {
+        /// How many bytes its logs may hold, 64MiB at least; without it, as many as the disk takes. Beyond
+        /// them producers wait until records are deleted.
+        disk_max: Option<ByteSize>;
+    }
+}
+
+impl EmbeddedKafka {
+    /// What `disk_max` is at least: less would not hold a producer's batches of the largest size.
+    pub const DISK_MAX_MIN: ByteSize = ByteSize(64 << 20);
 }
 
 section! {

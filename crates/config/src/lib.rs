@@ -27,7 +27,8 @@ pub use connector::{
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake};
 pub use file::{
-    Api, LoadError, SinkFile, Surroundings, UpFile, json_schema, load_sink, load_up, parse_sink, parse_up,
+    Api, EmbeddedKafka, LoadError, SinkFile, Surroundings, UpFile, json_schema, load_sink, load_up,
+    parse_sink, parse_up,
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
 pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, TimeFormat, Topic};

@@ -186,6 +186,29 @@ fn up_brings_its_own_engines() {
     assert!(refused.as_slice().iter().all(|diagnostic| diagnostic.code == Mistake::UnknownKey), "{refused}");
 }
 
+#[test]
+fn up_takes_another_kafka_or_limits_its_own() {
+    let surroundings = Surroundings { variable: &|_| None, read: &|_| Err(io::ErrorKind::NotFound.into()) };
+    let connectors = "connectors:\n  - {name: events, topics: [events], table: events}\n";
+    let up = |head: &str| parse_up(Path::new("up.yaml"), &format!("{head}\n{connectors}"), &surroundings);
+    let limited = up("embedded_kafka: {disk_max: 20GiB}").unwrap();
+    assert_eq!((limited.embedded_kafka.disk_max, limited.kafka), (Some(ByteSize(20 << 30)), None));
+    let other = up("kafka: {brokers: [k:9093], tls: {ca: ca.pem}}").unwrap();
+    assert!(other.kafka.unwrap().tls.is_some() && other.embedded_kafka.disk_max.is_none());
+    for (head, code, column) in [
+        ("embedded_kafka: {disk_max: 1MiB}", Mistake::OutOfRange, 28),
+        ("kafka: {brokers: [k:9092], tls: {key: k.pem}}", Mistake::Conflict, 33),
+        ("kafka: {brokers: [k:9092], properties: {group.id: mine}}", Mistake::Conflict, 41),
+    ] {
+        let refused = up(head).unwrap_err();
+        let [only] = refused.as_slice() else { panic!("expected one mistake:\n{refused}") };
+        assert_eq!((only.code, only.line, only.column), (code, 1, column), "{refused}");
+    }
+    let both = up("kafka: {brokers: [k:9092]}\nembedded_kafka: {disk_max: 1GiB}").unwrap_err();
+    let [only] = both.as_slice() else { panic!("expected one mistake:\n{both}") };
+    assert_eq!((only.code, only.line, only.column), (Mistake::Conflict, 2, 28));
+}
+
 fn yaml_as_json(text: &str) -> Value {
     // The tests' files are flow-free of surprises: the reader of the schema test is JSON itself.
     serde_json::from_str(text).expect("a JSON text, which is YAML too")

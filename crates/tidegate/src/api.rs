@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::up::machine::{Machine, MachineStatus};
+use crate::up::metrics::KafkaMetrics;
 
 /// What the interface shows. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,12 +48,14 @@ impl Shown {
     pub fn new(memory_max: usize) -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let machine = Arc::default();
+        registry.register_collector(Box::new(KafkaMetrics(Arc::clone(&machine))));
         Self {
             registry: Arc::new(registry),
             metrics,
             budget: Budget::new(memory_max),
             connectors: Arc::default(),
-            machine: Arc::default(),
+            machine,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tidegate_clickhouse::Url;
-use tidegate_config::ByteSize;
+use tidegate_config::{ByteSize, EmbeddedKafka};
 
 /// Events from Kafka into ClickHouse, each one exactly once; what cannot be a row is a dead letter.
 #[derive(Debug, Parser)]
@@ -163,7 +163,10 @@ pub struct Up {
     /// Connectors to run between the two
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Use a Kafka that runs already, by its addresses, instead of the embedded one
+    /// What the embedded Kafka's logs may hold; beyond it producers wait until records are deleted
+    #[arg(long, value_name = "SIZE", value_parser = kafka_disk, conflicts_with = "kafka")]
+    pub kafka_disk: Option<ByteSize>,
+    /// Use a Kafka that runs already instead of the embedded one; with TLS or SASL: `kafka` in --config
     #[arg(long, value_name = "HOST:PORT,..", value_delimiter = ',')]
     pub kafka: Option<Vec<String>>,
     /// Use a ClickHouse that runs already (a URL), or run this `clickhouse` binary or libchdb.so (a path)
@@ -231,6 +234,11 @@ const CLICKHOUSE_MEMORY_MIN: u64 = 512 << 20;
 fn clickhouse_memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     if size.0 < CLICKHOUSE_MEMORY_MIN { Err("expected at least 512MiB".to_owned()) } else { Ok(size) }
+}
+
+fn kafka_disk(text: &str) -> Result<ByteSize, String> {
+    let (size, min): (ByteSize, _) = (text.parse()?, EmbeddedKafka::DISK_MAX_MIN);
+    if size < min { Err(format!("expected at least {min}")) } else { Ok(size) }
 }
 
 /// Flags that do not go together, in a way that `clap` cannot tell.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, Users};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, LogsWatch, Users};
 use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url};
 use tidegate_engine::{BiUser, Engine, EngineLibrary, EngineOptions, can_confine};
 use tidegate_kafka::{Credentials, KafkaAdmin, KafkaOptions, Sasl};
@@ -23,9 +23,11 @@ pub enum KafkaChoice {
         port: u16,
         /// When what it acknowledged is on the disk.
         fsync: Fsync,
+        /// What its logs may hold, in bytes; as much as the disk takes if absent.
+        disk_max: Option<u64>,
     },
-    /// One that runs, by its bootstrap addresses.
-    Running(Vec<String>),
+    /// One that runs.
+    Running(Box<KafkaOptions>),
 }
 
 /// Which ClickHouse.
@@ -84,7 +86,7 @@ impl StackOptions {
             data_dir: data_dir.to_owned(),
             access: Access::Machine,
             kafka_password: None,
-            kafka: KafkaChoice::Embedded { port: 0, fsync: Fsync::Never },
+            kafka: KafkaChoice::Embedded { port: 0, fsync: Fsync::Never, disk_max: None },
             clickhouse: ClickHouseChoice::Embedded(clickhouse),
         }
     }
@@ -107,7 +109,7 @@ pub struct Stack {
 
 enum Kafka {
     Embedded(Box<EmbeddedKafka>),
-    Running(Vec<String>),
+    Running(Box<KafkaOptions>),
 }
 
 /// The broker, and how this process reaches it.
@@ -144,7 +146,7 @@ impl Stack {
     pub fn kafka_address(&self) -> String {
         match &self.kafka {
             Kafka::Embedded(embedded) => embedded.broker.address().to_string(),
-            Kafka::Running(brokers) => brokers.join(","),
+            Kafka::Running(options) => options.brokers.join(","),
         }
     }
 
@@ -153,7 +155,7 @@ impl Stack {
     pub fn kafka(&self) -> KafkaOptions {
         match &self.kafka {
             Kafka::Embedded(embedded) => embedded.options.clone(),
-            Kafka::Running(brokers) => KafkaOptions::new(brokers.clone()),
+            Kafka::Running(options) => options.as_ref().clone(),
         }
     }
 
@@ -208,10 +210,13 @@ impl Stack {
         }
     }
 
-    /// Whether the broker is embedded.
+    /// What the embedded broker's logs hold; `None` if it is not embedded.
     #[must_use]
-    pub const fn has_broker(&self) -> bool {
-        matches!(self.kafka, Kafka::Embedded(_))
+    pub fn kafka_logs(&self) -> Option<LogsWatch> {
+        match &self.kafka {
+            Kafka::Embedded(embedded) => Some(embedded.broker.logs()),
+            Kafka::Running(_) => None,
+        }
     }
 
     /// Stops the engines, ClickHouse first: nothing writes to it any more.
@@ -236,7 +241,7 @@ impl Stack {
 
 /// Where others can reach it, this process has a listener of its own; both ask for the password.
 async fn start_broker(
-    (port, fsync): (u16, Fsync),
+    (port, fsync, disk_max): (u16, Fsync, Option<u64>),
     (access, password): (&Access, Option<&str>),
     folder: &Path,
 ) -> anyhow::Result<EmbeddedKafka> {
@@ -253,6 +258,7 @@ async fn start_broker(
         }
     };
     options.fsync = fsync;
+    options.logs_bytes_max = disk_max;
     if let Fsync::Every(interval) = fsync {
         // What is due is found when logs are cleaned.
         options.clean_interval = options.clean_interval.min(interval);
@@ -278,22 +284,22 @@ async fn start_kafka(
     folder: &Path,
 ) -> anyhow::Result<Kafka> {
     match choice {
-        KafkaChoice::Embedded { port, fsync } => {
-            Ok(Kafka::Embedded(Box::new(start_broker((port, fsync), guard, folder).await?)))
+        KafkaChoice::Embedded { port, fsync, disk_max } => {
+            let broker = start_broker((port, fsync, disk_max), guard, folder).await?;
+            Ok(Kafka::Embedded(Box::new(broker)))
         }
-        KafkaChoice::Running(brokers) => {
-            let admin = KafkaAdmin::connect(&KafkaOptions::new(brokers.clone()))
-                .context("set up the kafka client")?;
+        KafkaChoice::Running(options) => {
+            let admin = KafkaAdmin::connect(&options).context("set up the kafka client")?;
             let asked = tokio::time::timeout(ANSWER_MAX, admin.topics()).await;
             let told = match asked {
-                Ok(Ok(_)) => return Ok(Kafka::Running(brokers)),
+                Ok(Ok(_)) => return Ok(Kafka::Running(options)),
                 Ok(Err(fault)) => fault.to_string(),
                 Err(_) => format!("no answer within {ANSWER_MAX:?}"),
             };
             anyhow::bail!(
-                "kafka `{}` cannot be used: {told}\nhint: check the address; a Kafka with TLS or SASL is for \
-                 `tidegate sink --config FILE`",
-                brokers.join(",")
+                "kafka `{}` cannot be used: {told}\nhint: check the address; TLS and SASL stand under `kafka:` \
+                 in the file of --config",
+                options.brokers.join(",")
             )
         }
     }

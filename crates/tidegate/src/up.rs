@@ -4,6 +4,7 @@ pub mod access;
 pub mod folder;
 pub mod front;
 pub mod machine;
+pub mod metrics;
 mod ports;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,10 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tidegate_broker::Fsync;
 use tidegate_clickhouse::{Client, quote_name};
 use tidegate_config::{self as config, UpFile};
+use tidegate_kafka::KafkaOptions;
 
 use self::access::{Access, KAFKA_USER, Passwords};
 use self::folder::{Contact, DataFolder};
@@ -22,12 +24,12 @@ use self::front::Front;
 use self::machine::Machine;
 use self::ports::Wanted;
 use crate::api::{Api, Shown};
-use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up};
+use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up, WrongUse};
 use crate::commands::{Lingering, StopSignals, print, serve};
-use crate::render;
 use crate::report::{Endpoints, Login, UpReport};
 use crate::sink::{Sink, World};
 use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, Stack, StackOptions};
+use crate::{render, wire};
 
 /// How long an orderly stop may take before what is left is left to die: connectors finish their batches
 /// (5 s), ClickHouse its queries (10 s), the broker its answers (5 s).
@@ -43,9 +45,10 @@ pub const DEFAULT_MEMORY_MAX: usize = 512 << 20;
 pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
     let file = flags.config.as_deref().map(config::load_up).transpose()?;
     let access = Access::of(flags)?;
+    let kafka = kafka_choice(flags, file.as_ref())?;
     let mut signals = StopSignals::listen()?;
     let folder = DataFolder::take(&flags.data_dir)?;
-    ports::check(&wanted(flags, &access))?;
+    ports::check(&wanted(flags, &kafka, &access))?;
     let (passwords, new_passwords) = match &access {
         Access::Machine => (None, false),
         Access::Network(_) => {
@@ -53,7 +56,7 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
             (Some(passwords), new)
         }
     };
-    let entry = Entry { access, passwords };
+    let entry = Entry { kafka, access, passwords };
     let mut running = tokio::select! {
         biased;
         // Dropping a start that is under way ends what it has started.
@@ -67,7 +70,7 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
     let exit = serve(&mut running.sink, speech, flags.config.as_deref(), lingering).await?;
     tokio::select! {
         biased;
-        () = signals.next() => anyhow::bail!("told twice to stop: what was under way has been left"),
+        () = signals.next() => bail!("told twice to stop: what was under way has been left"),
         stopped = tokio::time::timeout(STOP_MAX, running.stop()) => {
             stopped.with_context(|| format!("stop within {STOP_MAX:?}: what was left has been killed"))??;
         }
@@ -76,10 +79,11 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
 }
 
 /// What listens where, of what users see.
-fn wanted(flags: &Up, access: &Access) -> Vec<Wanted> {
+fn wanted(flags: &Up, kafka: &KafkaChoice, access: &Access) -> Vec<Wanted> {
     let mut wanted = Vec::new();
-    if flags.kafka.is_none() {
-        wanted.push(("Kafka", "--kafka-port", flags.kafka_port));
+    match kafka {
+        KafkaChoice::Embedded { port, .. } => wanted.push(("Kafka", "--kafka-port", *port)),
+        KafkaChoice::Running(_) => {}
     }
     match &flags.clickhouse {
         Some(ClickHouseFlag::Running(_)) => {}
@@ -93,8 +97,9 @@ fn wanted(flags: &Up, access: &Access) -> Vec<Wanted> {
     wanted.into_iter().map(at).collect()
 }
 
-/// Who gets in, and with what.
+/// Which Kafka, who gets in, and with what.
 struct Entry {
+    kafka: KafkaChoice,
     access: Access,
     passwords: Option<Passwords>,
 }
@@ -115,7 +120,7 @@ impl Running {
         folder: &DataFolder,
         entry: &Entry,
     ) -> anyhow::Result<Self> {
-        let Entry { access, passwords } = entry;
+        let Entry { access, passwords, kafka: _ } = entry;
         let stack = Stack::start(stack_options(flags, folder.path(), entry)).await?;
         let memory_max = file.map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
         let shown = Shown::new(memory_max);
@@ -172,11 +177,29 @@ const fn fsync(flag: FsyncFlag) -> Fsync {
     }
 }
 
-fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
-    let kafka = match &flags.kafka {
-        Some(brokers) => KafkaChoice::Running(brokers.clone()),
-        None => KafkaChoice::Embedded { port: flags.kafka_port, fsync: fsync(flags.fsync) },
+/// What flags and file say; a flag counts before the file.
+fn kafka_choice(flags: &Up, file: Option<&UpFile>) -> anyhow::Result<KafkaChoice> {
+    let in_file = file.and_then(|file| file.kafka.as_ref());
+    let disk_max = flags.kafka_disk.or_else(|| file.and_then(|file| file.embedded_kafka.disk_max));
+    let of_both = |flag| {
+        WrongUse(format!(
+            "`{flag}` and `kafka` in the file of --config exclude one another; keep one of them"
+        ))
     };
+    match (&flags.kafka, in_file) {
+        (Some(_), Some(_)) => bail!(of_both("--kafka")),
+        (None, Some(_)) if flags.kafka_disk.is_some() => bail!(of_both("--kafka-disk")),
+        (Some(brokers), None) => Ok(KafkaChoice::Running(Box::new(KafkaOptions::new(brokers.clone())))),
+        (None, Some(kafka)) => Ok(KafkaChoice::Running(Box::new(wire::kafka(kafka)))),
+        (None, None) => Ok(KafkaChoice::Embedded {
+            port: flags.kafka_port,
+            fsync: fsync(flags.fsync),
+            disk_max: disk_max.map(|size| size.0),
+        }),
+    }
+}
+
+fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
     let embedded = |program| {
         ClickHouseChoice::Embedded(EmbeddedClickHouse {
             http_port: flags.clickhouse_port,
@@ -194,7 +217,7 @@ fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
         data_dir: folder.to_owned(),
         access: entry.access.clone(),
         kafka_password: entry.passwords.as_ref().map(|passwords| passwords.kafka.clone()),
-        kafka,
+        kafka: entry.kafka.clone(),
         clickhouse,
     }
 }
@@ -251,7 +274,7 @@ fn logins(stack: &Stack, folder: &DataFolder, new: Option<&Passwords>) -> Vec<Lo
         }
     }
     if let Some(new) = new {
-        if stack.has_broker() {
+        if stack.kafka_logs().is_some() {
             logins.push(login("Kafka, SASL", KAFKA_USER, &new.kafka, Passwords::FILE));
         }
         logins.push(login("Tidegate, bearer token", "", &new.api_token, Passwords::FILE));

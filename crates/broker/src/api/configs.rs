@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 
 use crate::config::{Change, KNOWN, TopicConfig};
 use crate::node::{NODE_ID, Node};
+use crate::options::Fsync;
 use crate::wire::text;
 
 /// Kafka's numbers of resource types.
@@ -75,11 +76,18 @@ fn configs(
 fn of_broker(node: &Node) -> Vec<(&'static str, String, i8)> {
     let options = &node.options;
     let limits = &options.limits;
+    let (flush_messages, flush_ms) = match options.fsync {
+        Fsync::Never => (i64::MAX, i64::MAX),
+        Fsync::Every(interval) => (i64::MAX, i64::try_from(interval.as_millis()).unwrap_or(i64::MAX)),
+        Fsync::EveryAppend => (1, i64::MAX),
+    };
     [
         ("broker.id", NODE_ID.to_string()),
         ("auto.create.topics.enable", options.auto_create_topics.to_string()),
         ("fetch.max.bytes", limits.fetch_bytes_max.to_string()),
         ("group.max.size", limits.group_members_max.to_string()),
+        ("log.flush.interval.messages", flush_messages.to_string()),
+        ("log.flush.interval.ms", flush_ms.to_string()),
         ("num.partitions", options.default_partitions.to_string()),
         ("offset.metadata.max.bytes", limits.offset_metadata_bytes_max.to_string()),
         ("socket.request.max.bytes", limits.request_bytes_max.to_string()),

@@ -6,7 +6,7 @@ use super::Look;
 use super::text::{Ink, count, cut, quoted};
 use crate::report::{Endpoints, UpReport};
 use crate::status::{ConnectorLine, StatusReport};
-use crate::up::machine::{Component, ComponentState, MachineStatus};
+use crate::up::machine::{Component, ComponentState, KafkaLogs, MachineStatus};
 
 /// How many topics and tables are shown; JSON has more.
 const LINES_MAX: usize = 15;
@@ -86,8 +86,24 @@ fn components(machine: &MachineStatus, look: Look) -> String {
     let _ = writeln!(text, "{}", look.ink(Ink::Dim, head));
     for component in &machine.components {
         text.push_str(&self::component(component, look));
+        if let ("kafka", Some(logs)) = (component.name.as_str(), &machine.kafka_logs) {
+            let _ = writeln!(text, "  {:<11}{}", "", self::logs(logs, look));
+        }
     }
     text
+}
+
+/// What Kafka's logs hold, and may hold.
+fn logs(logs: &KafkaLogs, look: Look) -> String {
+    let KafkaLogs { bytes: held, bytes_max, full, batches_refused: _ } = logs;
+    let ink = if *full { Ink::Bad } else { Ink::Dim };
+    match bytes_max {
+        Some(bytes_max) => {
+            let full = if *full { "; full" } else { "" };
+            look.ink(ink, format_args!("logs {} of {}{full}", bytes(*held), bytes(*bytes_max))).to_string()
+        }
+        None => look.ink(ink, format_args!("logs {}", bytes(*held))).to_string(),
+    }
 }
 
 fn component(component: &Component, look: Look) -> String {
@@ -302,6 +318,12 @@ mod tests {
                 },
                 down,
             ],
+            kafka_logs: Some(KafkaLogs {
+                bytes: 3_400_000,
+                bytes_max: Some(20 << 30),
+                full: false,
+                batches_refused: 0,
+            }),
             topics: vec![TopicSize { name: "events\x1b[2J".to_owned(), partitions: 3, records: 1_234_567 }],
             tables: (0..17)
                 .map(|n| TableSize {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tidegate_broker::{LogsUse, LogsWatch};
 use tidegate_clickhouse::Client;
+use tidegate_config::ByteSize;
 use tidegate_engine::{EngineState, EngineWatch};
 use tidegate_kafka::{KafkaAdmin, KafkaOptions};
 
@@ -59,6 +61,28 @@ pub struct Component {
     pub restarts: u64,
 }
 
+/// What the embedded Kafka's logs hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaLogs {
+    /// Bytes of records.
+    pub bytes: u64,
+    /// What they may hold; none if the disk is the bound.
+    pub bytes_max: Option<u64>,
+    /// Whether producers wait for room.
+    pub full: bool,
+    /// Batches that were refused for want of room since the start; a repeated one counts again.
+    pub batches_refused: u64,
+}
+
+impl KafkaLogs {
+    /// As they are now.
+    #[must_use]
+    pub fn look(logs: &LogsWatch) -> Self {
+        let LogsUse { bytes, bytes_max, full, batches_refused } = logs.look();
+        Self { bytes, bytes_max, full, batches_refused }
+    }
+}
+
 /// A topic's size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicSize {
@@ -94,6 +118,8 @@ pub struct MachineStatus {
     pub disk_free_bytes: Option<u64>,
     /// Tidegate, Kafka, ClickHouse.
     pub components: Vec<Component>,
+    /// The embedded Kafka's logs; none if Kafka runs elsewhere.
+    pub kafka_logs: Option<KafkaLogs>,
     /// The topics, largest first.
     pub topics: Vec<TopicSize>,
     /// The tables, largest first.
@@ -109,7 +135,7 @@ pub struct Machine {
     data_dir: PathBuf,
     kafka: KafkaOptions,
     kafka_address: String,
-    has_broker: bool,
+    kafka_logs: Option<LogsWatch>,
     clickhouse: Client,
     clickhouse_address: String,
     engine: Option<EngineWatch>,
@@ -131,12 +157,18 @@ impl Machine {
             data_dir: data_dir.to_owned(),
             kafka: stack.kafka(),
             kafka_address: stack.kafka_address(),
-            has_broker: stack.has_broker(),
+            kafka_logs: stack.kafka_logs(),
             clickhouse: Client::new(options).context("set up the clickhouse client")?,
             clickhouse_address: stack.clickhouse_url(),
             engine: stack.engine().map(tidegate_engine::Engine::watch),
             looks: Mutex::default(),
         })
+    }
+
+    /// What the embedded Kafka's logs hold; `None` if Kafka runs elsewhere.
+    #[must_use]
+    pub const fn kafka_logs(&self) -> Option<&LogsWatch> {
+        self.kafka_logs.as_ref()
     }
 
     /// Looks at everything. Takes a few seconds at most.
@@ -152,10 +184,23 @@ impl Machine {
             or_problem("tables", told);
             Vec::new()
         });
+        let kafka_logs = self.kafka_logs.as_ref().map(KafkaLogs::look);
+        if let Some(KafkaLogs { full: true, bytes_max: Some(bytes_max), .. }) = kafka_logs {
+            or_problem(
+                "kafka",
+                format!(
+                    "its logs are full ({}); producers wait until records are deleted: by retention \
+                     (retention.ms, retention.bytes), kafka-delete-records or deleting topics; or more room: \
+                     --kafka-disk",
+                    ByteSize(bytes_max)
+                ),
+            );
+        }
         MachineStatus {
             uptime_seconds: self.began.elapsed().as_secs(),
             data_dir: self.data_dir.display().to_string(),
             disk_free_bytes: free_bytes(&self.data_dir).ok(),
+            kafka_logs,
             components: vec![self.tidegate(), self.kafka(), self.clickhouse(version)],
             topics,
             tables,
@@ -180,7 +225,7 @@ impl Machine {
     }
 
     fn kafka(&self) -> Component {
-        let embedded = self.has_broker;
+        let embedded = self.kafka_logs.is_some();
         Component {
             name: "kafka".to_owned(),
             state: if embedded { ComponentState::Up } else { ComponentState::Elsewhere },

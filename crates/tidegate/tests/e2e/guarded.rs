@@ -1,7 +1,8 @@
-//! The sink at a broker that asks for TLS and a password.
+//! The sink, and `up`, at a broker that asks for TLS and a password.
 
-use crate::process::{Process, eventually, text};
-use crate::world::{PASSWORD, World, record};
+use crate::process::{Process, eventually, text, tidegate};
+use crate::stack::{command, of};
+use crate::world::{PASSWORD, World, client, record};
 
 const TABLE: &str = "CREATE TABLE e2e.events (n UInt64) ENGINE = MergeTree ORDER BY n \
                      SETTINGS non_replicated_deduplication_window = 10000";
@@ -32,4 +33,41 @@ async fn records_and_dead_letters_go_through_tls_with_a_password() {
     assert_eq!(world.number("SELECT count() FROM e2e.events").await, 100);
     assert_eq!(world.letters("c.dlq.v1").await.len(), 1);
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_takes_a_kafka_with_tls_and_a_password_from_its_file() {
+    let Some(world) = World::start().await else { return };
+    world.topic("events", 1).await;
+    world.publish([record("events", 0, b"{\"n\":7}", &[])]).await;
+    let data = world.folder.path().join("up");
+    let file = |kafka: &str| {
+        let path = world.folder.path().join("up.yaml");
+        std::fs::write(&path, format!("kafka: {{{kafka}}}\nconnectors:\n{CONNECTOR}\n")).unwrap();
+        path
+    };
+    let path = file(&world.guarded("sesame"));
+    let args = || command(&data, None).into_iter().chain(["--config", text(&path)]);
+    let wrong = tidegate(args()).await;
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("cannot be used") && wrong.stderr.contains("hint:"), "{}", wrong.stderr);
+    assert!(!wrong.stderr.contains("sesame"), "{}", wrong.stderr);
+
+    file(&world.guarded(PASSWORD));
+    let both = tidegate(args().chain(["--kafka", "127.0.0.1:1"])).await;
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
+    assert!(both.stderr.contains("exclude one another"), "{}", both.stderr);
+    let mut up = Process::start(args());
+    let line = up.json_line().await;
+    assert_eq!(of(&line, "kafka"), world.guarded_broker());
+    let clickhouse = client(of(&line, "clickhouse"));
+    clickhouse.execute(&TABLE.replace("e2e.", "tidegate.")).await.unwrap();
+    eventually(async || match clickhouse.query("SELECT n FROM tidegate.events").await {
+        Ok(rows) if rows.trim() == "7" => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let told = tidegate(["status", "--data-dir", text(&data)]).await;
+    assert!(told.stdout.contains("elsewhere"), "{}", told.stdout);
+    up.stop().await;
 }

@@ -17,6 +17,7 @@ mod path;
 mod process;
 mod refusals;
 mod registry;
+mod settings;
 mod stack;
 mod values;
 mod world;

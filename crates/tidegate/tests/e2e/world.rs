@@ -105,9 +105,14 @@ impl World {
         self.file_through(name, &kafka, connectors)
     }
 
+    /// `host:port` of the broker's listener that asks for TLS and a password.
+    pub fn guarded_broker(&self) -> String {
+        self.broker.as_ref().unwrap().addresses()[1].to_string()
+    }
+
     /// How a configuration file reaches the broker by TLS, with a password for SCRAM.
     pub fn guarded(&self, password: &str) -> String {
-        let broker = self.broker.as_ref().unwrap().addresses()[1];
+        let broker = self.guarded_broker();
         let ca = self.folder.path().join("tls/certificate.pem");
         let ca = ca.display();
         format!(
