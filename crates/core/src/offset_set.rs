@@ -29,6 +29,26 @@ impl OffsetSet {
         self.runs.is_empty()
     }
 
+    /// The offsets that are in this set and not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Vec::new();
+        let mut others = other.runs.iter().peekable();
+        for run in &self.runs {
+            let mut first = run.first();
+            while let Some(gone) = others.peek().filter(|gone| gone.first() < run.end()) {
+                left.extend(OffsetRange::new(first, gone.first()));
+                first = first.max(gone.end());
+                if gone.end() > run.end() {
+                    break;
+                }
+                others.next();
+            }
+            left.extend(OffsetRange::new(first, run.end()));
+        }
+        left.into_iter().collect()
+    }
+
     /// The runs, in order; between two of them at least one offset is missing.
     #[must_use]
     pub fn runs(&self) -> &[OffsetRange] {
@@ -80,6 +100,9 @@ mod tests {
         let range = |first, end| OffsetRange::new(first, end).unwrap();
         let set: OffsetSet = [range(4, 9), range(1, 4), range(5, 6), range(20, 21)].into_iter().collect();
         assert_eq!(set.runs(), [range(1, 9), range(20, 21)]);
+        let without = set.without(&[range(-3, 2), range(4, 5), range(8, 21)].into_iter().collect());
+        assert_eq!(without.runs(), [range(2, 4), range(5, 8)]);
+        assert_eq!(set.without(&OffsetSet::default()), set);
         assert!(!OffsetSet::default().contains(0) && OffsetSet::default().is_empty());
     }
 }
