@@ -29,6 +29,7 @@ Examples:
   tidegate config check --config sink.yaml      everything that is wrong with a file, at once
   tidegate sink --config sink.yaml              your Kafka, your ClickHouse
   tidegate dlq list --config sink.yaml          what was refused, and why
+  tidegate ledger --config sink.yaml            what became of every offset
 
 Exit codes:
   0  done
@@ -105,6 +106,11 @@ pub enum Command {
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Show where a connector's group stands, and put it elsewhere without writing anything twice
+    #[command(subcommand)]
+    Offsets(crate::offsets::Offsets),
+    /// Account for every offset of a topic: row, dead letter, dropped, not there yet, or nowhere
+    Ledger(crate::ledger::Flags),
     /// Check a configuration file, or print the JSON Schema of such files
     #[command(subcommand)]
     Config(Config),

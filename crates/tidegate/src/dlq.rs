@@ -132,7 +132,11 @@ impl Letters {
     }
 }
 
-fn pick<'a>(connectors: &'a [Connector], name: Option<&str>) -> anyhow::Result<&'a Connector> {
+/// The connector of that name, or the only one.
+///
+/// # Errors
+/// When there is none, or there are several and none was named.
+pub fn pick<'a>(connectors: &'a [Connector], name: Option<&str>) -> anyhow::Result<&'a Connector> {
     let names =
         || connectors.iter().map(|connector| format!("`{}`", connector.name)).collect::<Vec<_>>().join(", ");
     match (name, connectors) {

@@ -3,7 +3,9 @@
 
 mod demo;
 mod dlq;
+mod ledger;
 mod machine;
+mod offsets;
 mod progress;
 mod text;
 
@@ -11,7 +13,9 @@ use std::io::IsTerminal;
 
 pub use demo::demo;
 pub use dlq::{dlq_list, dlq_replay, dlq_show, halt};
+pub use ledger::ledger;
 pub use machine::{status, up};
+pub use offsets::{offsets, reset};
 pub use progress::{Progress, Step};
 
 use crate::cli::ColorChoice;

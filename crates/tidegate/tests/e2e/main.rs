@@ -13,6 +13,7 @@ mod demo;
 mod faults;
 mod guarded;
 mod life;
+mod offsets;
 mod path;
 mod process;
 mod refusals;
