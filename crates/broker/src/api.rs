@@ -2,6 +2,7 @@
 //! types.
 
 mod auth;
+mod client_quotas;
 mod cluster;
 mod configs;
 mod consumers;
@@ -14,6 +15,7 @@ mod topics;
 mod transactions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, DescribeClusterRequest, TopicName};
@@ -23,6 +25,7 @@ pub(crate) use self::auth::Authentication;
 use self::consumers::Caller;
 use crate::budget::Reserved;
 use crate::node::Node;
+use crate::rates::Sender;
 use crate::wire::{Call, CallError, Frame, bare, text};
 
 /// The host and port that a client is told to connect to.
@@ -41,6 +44,20 @@ pub(crate) struct Session {
     pub(crate) authentication: Authentication,
     /// Whether what comes is SASL messages without headers, until authentication is complete.
     pub(crate) bare: bool,
+    /// How long nothing more is to be read from the connection, after the answer (KIP-219).
+    pub(crate) mute: Duration,
+}
+
+impl Session {
+    /// Who sends its requests.
+    fn sender<'a>(&'a self, call: &'a Call) -> Sender<'a> {
+        Sender { user: self.authentication.user(), client: &call.client_id }
+    }
+}
+
+/// Kafka's field for how long a client is to wait.
+fn throttle_ms(mute: Duration) -> i32 {
+    i32::try_from(mute.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// A frame to be written. What it holds of a budget goes back when it is dropped.
@@ -77,10 +94,18 @@ pub(crate) async fn respond(
         return Err(CallError::Unauthenticated);
     }
     match call.api {
-        ApiKey::Produce => return Ok(produce::respond(node, call).await?.map(Answer::from)),
+        ApiKey::Produce => {
+            let (answer, mute) = produce::respond(node, session, call).await?;
+            session.mute = mute;
+            return Ok(answer.map(Answer::from));
+        }
         ApiKey::Fetch => {
             let request = call.request()?;
-            let (response, reserved) = fetch::fetch(node, request).await?;
+            let sender = session.sender(&call);
+            let (mut response, reserved) = fetch::fetch(node, request, sender).await?;
+            let mute = fetch::charge(node, &response, sender);
+            response.throttle_time_ms = throttle_ms(mute);
+            session.mute = mute;
             return Ok(Some(Answer { frame: call.answer(&response)?, _reserved: Some(reserved) }));
         }
         ApiKey::SaslHandshake => {
@@ -143,6 +168,8 @@ async fn respond_at_once(node: &Arc<Node>, call: Call) -> Result<BytesMut, CallE
         ApiKey::DeleteTopics => blocking(node, call, topics::delete).await,
         ApiKey::CreatePartitions => blocking(node, call, topics::grow).await,
         ApiKey::DeleteRecords => blocking(node, call, topics::delete_records).await,
+        ApiKey::DescribeClientQuotas => inline(node, call, client_quotas::describe),
+        ApiKey::AlterClientQuotas => blocking(node, call, client_quotas::alter).await,
         ApiKey::IncrementalAlterConfigs => blocking(node, call, configs::alter).await,
         ApiKey::InitProducerId => blocking(node, call, transactions::init_producer_id).await,
         ApiKey::AddPartitionsToTxn => blocking(node, call, transactions::add_partitions).await,

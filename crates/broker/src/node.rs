@@ -15,6 +15,7 @@ use crate::coordinator::Coordinator;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
+use crate::rates::ClientRates;
 use crate::sync::lock;
 use crate::topics::Topics;
 use crate::transactions::Transactions;
@@ -42,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Coordinator>,
     pub(crate) producer_ids: Arc<ProducerIds>,
+    pub(crate) rates: ClientRates,
     pub(crate) transactions: Transactions,
     /// True from when the broker is told to stop.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -76,6 +78,7 @@ impl Node {
             Arc::clone(&producer_ids),
             &options,
         )?;
+        let rates = ClientRates::open(&directory, options.client_rates)?;
         let limits = &options.limits;
         let requests = Budget::new(limits.requests_bytes_max.max(limits.request_bytes_max));
         let answers = Budget::new(limits.answers_bytes_max.max(limits.fetch_bytes_max));
@@ -86,6 +89,7 @@ impl Node {
             topics,
             groups,
             producer_ids,
+            rates,
             transactions,
             stopping,
             _lock: lock_file,

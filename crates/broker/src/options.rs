@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::listener::Listener;
+use crate::rates::Rates;
 use crate::users::Users;
 
 /// When an acknowledged record is on the disk, and not only in the page cache.
@@ -49,6 +50,8 @@ pub struct BrokerOptions {
     /// deleting has made room; nothing is deleted for it. What the broker writes on its own behalf, such as
     /// the ends of transactions and committed offsets, is not refused.
     pub logs_bytes_max: Option<u64>,
+    /// What each client id may produce and fetch that no quota is for which AlterClientQuotas has set.
+    pub client_rates: Rates,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -66,6 +69,7 @@ impl BrokerOptions {
             clean_interval: Duration::from_secs(2),
             offsets_retention: OFFSETS_RETENTION,
             logs_bytes_max: None,
+            client_rates: Rates::default(),
             limits: Limits::default(),
         }
     }

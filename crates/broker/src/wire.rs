@@ -38,6 +38,8 @@ pub(crate) const APIS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DeleteGroups, 0, 2),
     (ApiKey::IncrementalAlterConfigs, 0, 1),
     (ApiKey::OffsetDelete, 0, 0),
+    (ApiKey::DescribeClientQuotas, 0, 1),
+    (ApiKey::AlterClientQuotas, 0, 1),
     (ApiKey::DescribeCluster, 0, 1),
     (ApiKey::ConsumerGroupHeartbeat, 0, 1),
     (ApiKey::ConsumerGroupDescribe, 0, 1),
@@ -108,6 +110,11 @@ impl Frame {
 }
 
 impl Call {
+    /// The request's, its header left out; before it is decoded.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The request, by its type.
     pub(crate) fn request<Q: Decodable>(&mut self) -> Result<Q, CallError> {
         let mut body = std::mem::take(&mut self.body);

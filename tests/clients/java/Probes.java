@@ -32,8 +32,13 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.InvalidRequestException;
 import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.SaslAuthenticationException;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
+import org.apache.kafka.common.quota.ClientQuotaFilter;
+import org.apache.kafka.common.quota.ClientQuotaFilterComponent;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.AppInfoParser;
@@ -61,6 +66,7 @@ public class Probes {
     for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
       PROBES.put("records_come_back_" + codec, admin -> roundTrip(admin, codec));
     }
+    PROBES.put("client_quotas_are_set_and_told", Probes::quotas);
     PROBES.put("a_group_commits_what_it_has_read", admin -> commit(admin, Map.of()));
     PROBES.put("offsets_are_found_by_time", Probes::offsetsByTime);
     PROBES.put("records_are_deleted_before_an_offset", Probes::deleteRecords);
@@ -197,6 +203,42 @@ public class Probes {
     expect(described.partitions().size(), 6);
     admin.deleteTopics(List.of(topic)).all().get();
     check(!admin.listTopics().names().get().contains(topic), "a deleted topic is listed");
+  }
+
+  static void quotas(Admin admin) throws Exception {
+    String client = fresh("client");
+    var entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, client));
+    alterQuota(admin, entity, "producer_byte_rate", 50_000.0);
+    var filter = ClientQuotaFilter.containsOnly(
+        List.of(ClientQuotaFilterComponent.ofEntity(ClientQuotaEntity.CLIENT_ID, client)));
+    var told = admin.describeClientQuotas(filter).entities().get();
+    expect(told, Map.of(entity, Map.of("producer_byte_rate", 50_000.0)));
+    String topic = create(admin, 1);
+    long begin = System.nanoTime();
+    // 120 records of 1 KiB: 50 kB at once, the rest at 50 kB a second.
+    Map<String, String> settings = Map.of("client.id", client, "batch.size", "10000");
+    try (KafkaProducer<String, String> producer = producer(settings)) {
+      for (int i = 0; i < 120; i++) {
+        producer.send(new ProducerRecord<>(topic, "x".repeat(1024)));
+      }
+      producer.flush();
+    }
+    check(System.nanoTime() - begin > 800_000_000L, "the producer was not slowed down");
+    expect(committedValues(topic, 120).size(), 120);
+    alterQuota(admin, entity, "producer_byte_rate", null);
+    expect(admin.describeClientQuotas(filter).entities().get(), Map.of());
+    try {
+      alterQuota(admin, entity, "request_percentage", 50.0);
+      throw new IllegalStateException("a quota that is not offered was set");
+    } catch (ExecutionException e) {
+      check(e.getCause() instanceof InvalidRequestException, e.toString());
+    }
+  }
+
+  static void alterQuota(Admin admin, ClientQuotaEntity entity, String key, Double value)
+      throws Exception {
+    var change = new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op(key, value)));
+    admin.alterClientQuotas(List.of(change)).all().get();
   }
 
   static void roundTrip(Admin admin, String codec) throws Exception {

@@ -40,8 +40,13 @@ pub(crate) enum Authentication {
     Unasked,
     Wanted,
     Chosen(Mechanism),
-    Challenged(Box<Exchange>),
-    Done,
+    Challenged {
+        exchange: Box<Exchange>,
+        user: String,
+    },
+    Done {
+        user: String,
+    },
     /// Nothing more is answered.
     Refused,
 }
@@ -49,8 +54,18 @@ pub(crate) enum Authentication {
 impl Authentication {
     pub(crate) fn complete(&self) -> bool {
         match self {
-            Self::Unasked | Self::Done => true,
-            Self::Wanted | Self::Chosen(_) | Self::Challenged(_) | Self::Refused => false,
+            Self::Unasked | Self::Done { .. } => true,
+            Self::Wanted | Self::Chosen(_) | Self::Challenged { .. } | Self::Refused => false,
+        }
+    }
+
+    /// Who the client is; Kafka's name for those who need not say.
+    pub(crate) fn user(&self) -> &str {
+        match self {
+            Self::Done { user } => user,
+            Self::Unasked | Self::Wanted | Self::Chosen(_) | Self::Challenged { .. } | Self::Refused => {
+                "ANONYMOUS"
+            }
         }
     }
 }
@@ -75,8 +90,8 @@ pub(super) fn handshake(
             }
         }
         Authentication::Unasked
-        | Authentication::Challenged(_)
-        | Authentication::Done
+        | Authentication::Challenged { .. }
+        | Authentication::Done { .. }
         | Authentication::Refused => refuse(ResponseError::IllegalSaslState),
     };
     response.with_error_code(code)
@@ -146,36 +161,38 @@ async fn prove(
 fn step(users: &Users, before: Authentication, message: &[u8]) -> Result<(Authentication, Bytes), Refusal> {
     match before {
         Authentication::Chosen(Mechanism::Plain) => {
-            admit_plain(users, message)?;
-            Ok((Authentication::Done, Bytes::new()))
+            let user = admit_plain(users, message)?;
+            Ok((Authentication::Done { user }, Bytes::new()))
         }
         Authentication::Chosen(Mechanism::Scram(kind)) => {
             let first = ClientFirst::parse(message)?;
+            let user = first.name.clone();
             let key = users.key(&first.name, kind).map_err(AuthError::from)?;
             let mut nonce = [0; NONCE_BYTES];
             openssl::rand::rand_bytes(&mut nonce).map_err(AuthError::from)?;
             let (exchange, answer) = Exchange::challenge(kind, first, key, &base64::encode_block(&nonce));
-            Ok((Authentication::Challenged(Box::new(exchange)), answer.into()))
+            Ok((Authentication::Challenged { exchange: Box::new(exchange), user }, answer.into()))
         }
-        Authentication::Challenged(exchange) => {
+        Authentication::Challenged { exchange, user } => {
             let answer = exchange.finish(message)?;
-            Ok((Authentication::Done, answer.into()))
+            Ok((Authentication::Done { user }, answer.into()))
         }
-        Authentication::Unasked | Authentication::Wanted | Authentication::Done | Authentication::Refused => {
-            Err(Refusal::State)
-        }
+        Authentication::Unasked
+        | Authentication::Wanted
+        | Authentication::Done { .. }
+        | Authentication::Refused => Err(Refusal::State),
     }
 }
 
 /// RFC 4616: an identity to act as, a name and a password, with a zero byte between.
-fn admit_plain(users: &Users, message: &[u8]) -> Result<(), AuthError> {
+fn admit_plain(users: &Users, message: &[u8]) -> Result<String, AuthError> {
     let parts: Vec<&[u8]> = message.splitn(4, |byte| *byte == 0).collect();
     let [identity, name, password] = parts[..] else { return Err(AuthError::Malformed) };
     if !identity.is_empty() && identity != name {
         return Err(AuthError::NotOffered);
     }
     match users.admit(name, password)? {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(name).into_owned()),
         false => Err(AuthError::Wrong),
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::budget::Reserved;
 use crate::log::{Aborted, Slice};
 use crate::node::Node;
+use crate::rates::{Direction, Sender};
 use crate::sync::lock;
 use crate::wire::CallError;
 
@@ -48,8 +49,13 @@ struct Plan {
 /// Gives what the answer holds of the budget for answers too.
 pub(super) async fn fetch(
     node: &Arc<Node>,
-    request: FetchRequest,
+    mut request: FetchRequest,
+    sender: Sender<'_>,
 ) -> Result<(FetchResponse, Reserved), CallError> {
+    // Beyond what its quota lets through at once a client would only wait for long.
+    let burst_bytes = node.rates.burst_bytes(sender, Direction::Fetch);
+    request.max_bytes = request.max_bytes.min(i32::try_from(burst_bytes).unwrap_or(i32::MAX));
+    request.min_bytes = request.min_bytes.min(request.max_bytes);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let until = Instant::now() + wait;
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -68,6 +74,13 @@ pub(super) async fn fetch(
             _ = stopping.changed() => {}
         }
     }
+}
+
+/// Counts an answer's records; gives how long the client is to be left alone.
+pub(super) fn charge(node: &Node, response: &FetchResponse, sender: Sender<'_>) -> Duration {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let sizes = partitions.map(|partition| partition.records.as_ref().map_or(0, Bytes::len));
+    node.rates.charge(sender, Direction::Fetch, sizes.sum(), std::time::Instant::now())
 }
 
 fn plan(node: &Node, request: &FetchRequest, reader: Option<&Arc<Notify>>) -> Plan {

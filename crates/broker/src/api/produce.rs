@@ -1,20 +1,29 @@
 //! Produce: the way in. Batches are stored as they came.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
+use super::{Session, throttle_ms};
 use crate::log::batch::Produced;
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::rates::Direction;
 use crate::sync::{lock, now_ms};
 use crate::topics::Topic;
 use crate::wire::{Call, CallError};
 
-pub(super) async fn respond(node: &Arc<Node>, mut call: Call) -> Result<Option<BytesMut>, CallError> {
+/// Gives how long the client is to be left alone, too.
+pub(super) async fn respond(
+    node: &Arc<Node>,
+    session: &Session,
+    mut call: Call,
+) -> Result<(Option<BytesMut>, Duration), CallError> {
+    let size_bytes = call.size_bytes();
     let request: ProduceRequest = call.request()?;
     let silent = request.acks == 0;
     let mut topics = Vec::with_capacity(request.topic_data.len());
@@ -40,8 +49,11 @@ pub(super) async fn respond(node: &Arc<Node>, mut call: Call) -> Result<Option<B
         }
         responses.push(TopicProduceResponse::default().with_name(name).with_partition_responses(answered));
     }
-    let response = ProduceResponse::default().with_responses(responses);
-    if silent { Ok(None) } else { call.answer(&response).map(Some) }
+    let mute = node.rates.charge(session.sender(&call), Direction::Produce, size_bytes, Instant::now());
+    let response =
+        ProduceResponse::default().with_responses(responses).with_throttle_time_ms(throttle_ms(mute));
+    let answer = if silent { None } else { Some(call.answer(&response)?) };
+    Ok((answer, mute))
 }
 
 struct Stored {

@@ -99,6 +99,7 @@ fn session(socket: &TcpStream, peer: SocketAddr, listener: &Listener) -> io::Res
         advertised: Advertised { host, port },
         authentication: if listener.sasl { Authentication::Wanted } else { Authentication::Unasked },
         bare: false,
+        mute: Duration::ZERO,
     })
 }
 
@@ -132,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 size_bytes = self.frame_length(bytes_max, until) => size_bytes?,
                 () = stopped(&node) => return Ok(()),
             };
-            let _reserved = node.requests.reserve(size_bytes).await;
+            let reserved = node.requests.reserve(size_bytes).await;
             let frame = timeout(limits.request_time_max, self.frame(size_bytes));
             let frame = frame.await.map_err(|_| Closed::TooSlow)??;
             let frame = match session.bare {
@@ -149,6 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if refused {
                 return Err(Closed::Refused);
+            }
+            drop(reserved);
+            let mute = std::mem::take(&mut session.mute);
+            if !mute.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(mute) => {}
+                    () = stopped(&node) => return Ok(()),
+                }
             }
         }
     }

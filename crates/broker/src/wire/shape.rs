@@ -87,6 +87,9 @@ const REPLICAS: &[Versions] = &[all(I32S)];
 const GROWN: &[Versions] = &[all(TEXT), all(I32), list(REPLICAS)];
 const ALTERATION: &[Versions] = &[all(TEXT), all(I8), all(TEXT)];
 const ALTERED: &[Versions] = &[all(I8), all(TEXT), list(ALTERATION)];
+const QUOTA_FILTER: &[Versions] = &[all(TEXT), all(I8), all(TEXT)];
+const QUOTA_CHANGE: &[Versions] = &[all(TEXT), all(I64), all(I8)];
+const QUOTA: &[Versions] = &[list(NAMED_TEXT), list(QUOTA_CHANGE)];
 const HELD_PARTITION: &[Versions] = &[all(I32), all(I64), since(2, I32), all(TEXT)];
 const HELD_TOPIC: &[Versions] = &[all(TEXT), list(HELD_PARTITION)];
 
@@ -150,6 +153,8 @@ const DELETE_RECORDS: &[Versions] = &[list(CUT_TOPIC), all(I32)];
 const DESCRIBE_CONFIGS: &[Versions] = &[list(DESCRIBED), all(I8), since(3, I8)];
 const CREATE_PARTITIONS: &[Versions] = &[list(GROWN), all(I32), all(I8)];
 const ALTER_CONFIGS: &[Versions] = &[list(ALTERED), all(I8)];
+const DESCRIBE_QUOTAS: &[Versions] = &[list(QUOTA_FILTER), all(I8)];
+const ALTER_QUOTAS: &[Versions] = &[list(QUOTA), all(I8)];
 const INIT_PRODUCER_ID: &[Versions] = &[all(TEXT), all(I32), since(3, I64), since(3, I16)];
 const ADD_PARTITIONS: &[Versions] = &[all(TEXT), all(I64), all(I16), list(TOPIC)];
 const ADD_OFFSETS: &[Versions] = &[all(TEXT), all(I64), all(I16), all(TEXT)];
@@ -197,6 +202,8 @@ fn fields(api: ApiKey) -> Option<&'static [Versions]> {
         ApiKey::DeleteGroups => DELETE_GROUPS,
         ApiKey::IncrementalAlterConfigs => ALTER_CONFIGS,
         ApiKey::OffsetDelete => OFFSET_DELETE,
+        ApiKey::DescribeClientQuotas => DESCRIBE_QUOTAS,
+        ApiKey::AlterClientQuotas => ALTER_QUOTAS,
         ApiKey::DescribeCluster => DESCRIBE_CLUSTER,
         ApiKey::ConsumerGroupHeartbeat => CONSUMER_HEARTBEAT,
         ApiKey::ConsumerGroupDescribe => DESCRIBE_CONSUMERS,

@@ -6,4 +6,5 @@ mod client;
 mod hostile;
 mod lifecycle;
 mod listeners;
+mod rates;
 mod sweep;

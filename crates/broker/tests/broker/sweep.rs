@@ -50,6 +50,7 @@ async fn every_api_answers_at_every_version() {
     look_ups(&mut sweep).await;
     cluster(&mut sweep).await;
     settings(&mut sweep).await;
+    quotas(&mut sweep).await;
     groups(&mut sweep).await;
     group_offsets(&mut sweep).await;
     consumers(&mut sweep).await;
@@ -171,6 +172,31 @@ async fn cluster(sweep: &mut Sweep) {
         .go::<DescribeClusterRequest, DescribeClusterResponse>(ApiKey::DescribeCluster, 0..=1, |_| {
             DescribeClusterRequest::default()
         })
+        .await;
+}
+
+async fn quotas(sweep: &mut Sweep) {
+    sweep
+        .go::<AlterClientQuotasRequest, AlterClientQuotasResponse>(ApiKey::AlterClientQuotas, 0..=1, |_| {
+            let half = m::alter_client_quotas_request::EntityData::default()
+                .with_entity_type(text("client-id"))
+                .with_entity_name(Some(text("c")));
+            let op = m::alter_client_quotas_request::OpData::default()
+                .with_key(text("producer_byte_rate"))
+                .with_value(1e9);
+            AlterClientQuotasRequest::default().with_entries(vec![
+                m::alter_client_quotas_request::EntryData::default()
+                    .with_entity(vec![half])
+                    .with_ops(vec![op]),
+            ])
+        })
+        .await;
+    sweep
+        .go::<DescribeClientQuotasRequest, DescribeClientQuotasResponse>(
+            ApiKey::DescribeClientQuotas,
+            0..=1,
+            |_| DescribeClientQuotasRequest::default(),
+        )
         .await;
 }
 

@@ -5,5 +5,6 @@
 mod client;
 mod groups;
 mod quota;
+mod rates;
 mod security;
 mod transactions;
