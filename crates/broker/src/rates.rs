@@ -136,9 +136,16 @@ impl ClientRates {
         Ok(Self { path, fallback, quotas: RwLock::new(quotas), used: Mutex::default() })
     }
 
-    /// Every quota, with whom it is for.
-    pub(crate) fn all(&self) -> Vec<(Entity, Rates)> {
-        read(&self.quotas).iter().map(|(entity, rates)| (entity.clone(), *rates)).collect()
+    /// Every quota, with whom it is for. Those of the options are told as the default of client ids, which
+    /// is what they are.
+    pub(crate) fn all(&self) -> BTreeMap<Entity, Rates> {
+        let mut all = read(&self.quotas).clone();
+        if self.fallback != Rates::default() {
+            let every = all.entry(Entity { user: None, client: Some(Whose::Default) }).or_default();
+            every.produce = every.produce.or(self.fallback.produce);
+            every.fetch = every.fetch.or(self.fallback.fetch);
+        }
+        all
     }
 
     /// Changes one entity's quota, on the disk first.

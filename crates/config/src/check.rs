@@ -101,16 +101,22 @@ fn owned_settings(root: &Node, cx: &mut Reading<'_>) {
 }
 
 fn embedded_kafka(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
-    let Some(disk_max) = file.embedded_kafka.disk_max else { return };
-    let at = place(root, &["embedded_kafka", "disk_max"]);
-    if disk_max < EmbeddedKafka::DISK_MAX_MIN {
-        let message =
-            format!("`disk_max` is out of range; expected at least {}", EmbeddedKafka::DISK_MAX_MIN);
-        cx.report(Mistake::OutOfRange, at, message, None);
+    let EmbeddedKafka { disk_max, produce_rate_max, fetch_rate_max } = &file.embedded_kafka;
+    let bounds = [
+        ("disk_max", disk_max, EmbeddedKafka::DISK_MAX_MIN),
+        ("produce_rate_max", produce_rate_max, EmbeddedKafka::RATE_MAX_MIN),
+        ("fetch_rate_max", fetch_rate_max, EmbeddedKafka::RATE_MAX_MIN),
+    ];
+    for (key, value, min) in bounds {
+        if value.is_some_and(|value| value < min) {
+            let message = format!("`{key}` is out of range; expected at least {min}");
+            cx.report(Mistake::OutOfRange, place(root, &["embedded_kafka", key]), message, None);
+        }
     }
-    if file.kafka.is_some() {
-        let message = "`embedded_kafka` has no use beside `kafka`, which takes its place";
-        cx.report(Mistake::Conflict, at, message.to_owned(), Some("remove one of the two".to_owned()));
+    if file.kafka.is_some() && bounds.iter().any(|(_, value, _)| value.is_some()) {
+        let message = "`embedded_kafka` has no use beside `kafka`, which takes its place".to_owned();
+        let hint = Some("remove one of the two".to_owned());
+        cx.report(Mistake::Conflict, place(root, &["embedded_kafka"]), message, hint);
     }
 }
 

@@ -56,12 +56,20 @@ section! {
         /// How many bytes its logs may hold, 64MiB at least; without it, as many as the disk takes. Beyond
         /// them producers wait until records are deleted.
         disk_max: Option<ByteSize>;
+        /// How many bytes a second one client id may produce, 1KiB at least; beyond it the client is made to
+        /// wait. Quotas that Kafka's tools set count before it.
+        produce_rate_max: Option<ByteSize>;
+        /// How many bytes a second one client id may fetch, likewise. Connectors are clients too, by the
+        /// id `tidegate`.
+        fetch_rate_max: Option<ByteSize>;
     }
 }
 
 impl EmbeddedKafka {
     /// What `disk_max` is at least: less would not hold a producer's batches of the largest size.
     pub const DISK_MAX_MIN: ByteSize = ByteSize(64 << 20);
+    /// What the rates are at least.
+    pub const RATE_MAX_MIN: ByteSize = ByteSize(1 << 10);
 }
 
 section! {

@@ -197,6 +197,7 @@ fn up_takes_another_kafka_or_limits_its_own() {
     assert!(other.kafka.unwrap().tls.is_some() && other.embedded_kafka.disk_max.is_none());
     for (head, code, column) in [
         ("embedded_kafka: {disk_max: 1MiB}", Mistake::OutOfRange, 28),
+        ("embedded_kafka: {fetch_rate_max: 9}", Mistake::OutOfRange, 34),
         ("kafka: {brokers: [k:9092], tls: {key: k.pem}}", Mistake::Conflict, 33),
         ("kafka: {brokers: [k:9092], properties: {group.id: mine}}", Mistake::Conflict, 41),
     ] {
@@ -206,7 +207,7 @@ fn up_takes_another_kafka_or_limits_its_own() {
     }
     let both = up("kafka: {brokers: [k:9092]}\nembedded_kafka: {disk_max: 1GiB}").unwrap_err();
     let [only] = both.as_slice() else { panic!("expected one mistake:\n{both}") };
-    assert_eq!((only.code, only.line, only.column), (Mistake::Conflict, 2, 28));
+    assert_eq!((only.code, only.line, only.column), (Mistake::Conflict, 2, 17));
 }
 
 fn yaml_as_json(text: &str) -> Value {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, LogsWatch, Users};
+use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, LogsWatch, Rates, Users};
 use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url};
 use tidegate_engine::{BiUser, Engine, EngineLibrary, EngineOptions, can_confine};
 use tidegate_kafka::{Credentials, KafkaAdmin, KafkaOptions, Sasl};
@@ -18,16 +18,22 @@ use crate::up::front::Front;
 #[derive(Debug, Clone)]
 pub enum KafkaChoice {
     /// The embedded broker.
-    Embedded {
-        /// Its port; 0 takes a free one.
-        port: u16,
-        /// When what it acknowledged is on the disk.
-        fsync: Fsync,
-        /// What its logs may hold, in bytes; as much as the disk takes if absent.
-        disk_max: Option<u64>,
-    },
+    Embedded(KafkaSettings),
     /// One that runs.
     Running(Box<KafkaOptions>),
+}
+
+/// The embedded broker.
+#[derive(Debug, Clone, Copy)]
+pub struct KafkaSettings {
+    /// Its port; 0 takes a free one.
+    pub port: u16,
+    /// When what it acknowledged is on the disk.
+    pub fsync: Fsync,
+    /// What its logs may hold, in bytes; as much as the disk takes if absent.
+    pub disk_max: Option<u64>,
+    /// What each client id may produce and fetch.
+    pub rates: Rates,
 }
 
 /// Which ClickHouse.
@@ -86,7 +92,12 @@ impl StackOptions {
             data_dir: data_dir.to_owned(),
             access: Access::Machine,
             kafka_password: None,
-            kafka: KafkaChoice::Embedded { port: 0, fsync: Fsync::Never, disk_max: None },
+            kafka: KafkaChoice::Embedded(KafkaSettings {
+                port: 0,
+                fsync: Fsync::Never,
+                disk_max: None,
+                rates: Rates::default(),
+            }),
             clickhouse: ClickHouseChoice::Embedded(clickhouse),
         }
     }
@@ -241,7 +252,7 @@ impl Stack {
 
 /// Where others can reach it, this process has a listener of its own; both ask for the password.
 async fn start_broker(
-    (port, fsync, disk_max): (u16, Fsync, Option<u64>),
+    KafkaSettings { port, fsync, disk_max, rates }: KafkaSettings,
     (access, password): (&Access, Option<&str>),
     folder: &Path,
 ) -> anyhow::Result<EmbeddedKafka> {
@@ -259,6 +270,7 @@ async fn start_broker(
     };
     options.fsync = fsync;
     options.logs_bytes_max = disk_max;
+    options.client_rates = rates;
     if let Fsync::Every(interval) = fsync {
         // What is due is found when logs are cleaned.
         options.clean_interval = options.clean_interval.min(interval);
@@ -284,9 +296,8 @@ async fn start_kafka(
     folder: &Path,
 ) -> anyhow::Result<Kafka> {
     match choice {
-        KafkaChoice::Embedded { port, fsync, disk_max } => {
-            let broker = start_broker((port, fsync, disk_max), guard, folder).await?;
-            Ok(Kafka::Embedded(Box::new(broker)))
+        KafkaChoice::Embedded(settings) => {
+            Ok(Kafka::Embedded(Box::new(start_broker(settings, guard, folder).await?)))
         }
         KafkaChoice::Running(options) => {
             let admin = KafkaAdmin::connect(&options).context("set up the kafka client")?;

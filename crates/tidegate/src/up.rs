@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tidegate_broker::Fsync;
+use tidegate_broker::{Fsync, Rates};
 use tidegate_clickhouse::{Client, quote_name};
-use tidegate_config::{self as config, UpFile};
+use tidegate_config::{self as config, ByteSize, EmbeddedKafka, UpFile};
 use tidegate_kafka::KafkaOptions;
 
 use self::access::{Access, KAFKA_USER, Passwords};
@@ -28,7 +28,7 @@ use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up, WrongUse};
 use crate::commands::{Lingering, StopSignals, print, serve};
 use crate::report::{Endpoints, Login, UpReport};
 use crate::sink::{Sink, World};
-use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, Stack, StackOptions};
+use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, KafkaSettings, Stack, StackOptions};
 use crate::{render, wire};
 
 /// How long an orderly stop may take before what is left is left to die: connectors finish their batches
@@ -82,7 +82,7 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
 fn wanted(flags: &Up, kafka: &KafkaChoice, access: &Access) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     match kafka {
-        KafkaChoice::Embedded { port, .. } => wanted.push(("Kafka", "--kafka-port", *port)),
+        KafkaChoice::Embedded(settings) => wanted.push(("Kafka", "--kafka-port", settings.port)),
         KafkaChoice::Running(_) => {}
     }
     match &flags.clickhouse {
@@ -180,7 +180,8 @@ const fn fsync(flag: FsyncFlag) -> Fsync {
 /// What flags and file say; a flag counts before the file.
 fn kafka_choice(flags: &Up, file: Option<&UpFile>) -> anyhow::Result<KafkaChoice> {
     let in_file = file.and_then(|file| file.kafka.as_ref());
-    let disk_max = flags.kafka_disk.or_else(|| file.and_then(|file| file.embedded_kafka.disk_max));
+    let embedded = file.map(|file| &file.embedded_kafka);
+    let in_bytes = |of: fn(&EmbeddedKafka) -> Option<ByteSize>| embedded.and_then(of).map(|size| size.0);
     let of_both = |flag| {
         WrongUse(format!(
             "`{flag}` and `kafka` in the file of --config exclude one another; keep one of them"
@@ -191,11 +192,15 @@ fn kafka_choice(flags: &Up, file: Option<&UpFile>) -> anyhow::Result<KafkaChoice
         (None, Some(_)) if flags.kafka_disk.is_some() => bail!(of_both("--kafka-disk")),
         (Some(brokers), None) => Ok(KafkaChoice::Running(Box::new(KafkaOptions::new(brokers.clone())))),
         (None, Some(kafka)) => Ok(KafkaChoice::Running(Box::new(wire::kafka(kafka)))),
-        (None, None) => Ok(KafkaChoice::Embedded {
+        (None, None) => Ok(KafkaChoice::Embedded(KafkaSettings {
             port: flags.kafka_port,
             fsync: fsync(flags.fsync),
-            disk_max: disk_max.map(|size| size.0),
-        }),
+            disk_max: flags.kafka_disk.map(|size| size.0).or_else(|| in_bytes(|file| file.disk_max)),
+            rates: Rates {
+                produce: in_bytes(|file| file.produce_rate_max),
+                fetch: in_bytes(|file| file.fetch_rate_max),
+            },
+        })),
     }
 }
 

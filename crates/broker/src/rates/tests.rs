@@ -93,9 +93,17 @@ fn quotas_survive_a_restart_and_go_when_removed() {
     let entity = Entity { user: named("u"), client: Some(Whose::Default) };
     rates.change(entity.clone(), |rates| rates.fetch = Some(7)).unwrap();
     let again = ClientRates::open(directory.path(), Rates::default()).unwrap();
-    assert_eq!(again.all(), [(entity.clone(), Rates { produce: None, fetch: Some(7) })]);
+    assert_eq!(again.all(), BTreeMap::from([(entity.clone(), Rates { produce: None, fetch: Some(7) })]));
     again.change(entity, |rates| rates.fetch = None).unwrap();
     assert!(ClientRates::open(directory.path(), Rates::default()).unwrap().all().is_empty());
+}
+
+#[test]
+fn the_options_rates_are_told_as_the_default_of_clients() {
+    let (_directory, rates) = rates(Rates { produce: Some(9), fetch: Some(8) });
+    let every = Entity { user: None, client: Some(Whose::Default) };
+    rates.change(every.clone(), |rates| rates.fetch = Some(7)).unwrap();
+    assert_eq!(rates.all(), BTreeMap::from([(every, Rates { produce: Some(9), fetch: Some(7) })]));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::world::engine_is_there;
 /// Kafka's numbers of requests.
 const DELETE_RECORDS: i16 = 21;
 const DESCRIBE_CONFIGS: i16 = 32;
+const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
 
 fn string(text: &str) -> Vec<u8> {
     let length = i16::try_from(text.len()).unwrap();
@@ -60,14 +61,22 @@ fn delete_records(address: &str, topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flushing_and_room_are_the_brokers() {
+async fn flushing_rates_and_room_are_the_brokers() {
     if !engine_is_there() {
         return;
     }
     let folder = TempDir::new().unwrap();
-    let mut process = Process::start(command(folder.path(), None).into_iter().chain(["--fsync", "1s"]));
+    let config = folder.path().join("up.yaml");
+    let text_of_config = "embedded_kafka: {fetch_rate_max: 50MiB}\n\
+                          connectors: [{name: c, topics: [events], table: events}]\n";
+    std::fs::write(&config, text_of_config).unwrap();
+    let flags = ["--fsync", "1s", "--config", text(&config)];
+    let mut process = Process::start(command(folder.path(), None).into_iter().chain(flags));
     let line = process.json_line().await;
     assert_eq!(setting(of(&line, "kafka"), "log.flush.interval.ms"), "500");
+    let quotas = ask_kafka(of(&line, "kafka"), DESCRIBE_CLIENT_QUOTAS, 0, &[0; 5]);
+    let rate = [string("consumer_byte_rate"), f64::from(50 << 20).to_be_bytes().to_vec()].concat();
+    assert!(quotas.windows(rate.len()).any(|window| window == rate), "{quotas:?}");
     process.stop().await;
 
     let flags = ["--fsync", "always", "--kafka-disk", "64MiB"];
