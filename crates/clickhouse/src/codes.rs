@@ -150,6 +150,11 @@ pub fn class_of(code: i32) -> Class {
     }
 }
 
+/// Every code after which the same block is sent again.
+pub fn fault_codes() -> impl Iterator<Item = i32> {
+    TABLE.iter().filter(|(_, class)| matches!(class, Class::Fault(_))).map(|&(code, _)| code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
