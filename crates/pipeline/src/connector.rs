@@ -135,10 +135,12 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
                 let _ = done.send(());
             }
             SourceEvent::Records { epoch, records, end } => {
+                self.shared.status.reading();
                 let (partition, held) = self.account(&records, end);
                 deliver_mail(running, source, &partition, epoch, Mail::Records { records, held }).await;
             }
             SourceEvent::CaughtUp { source: partition, epoch, position } => {
+                self.shared.status.reading();
                 let lag = self.shared.status.end(&partition, position);
                 self.shared.metrics.lag(&partition, lag);
                 deliver_mail(running, source, &partition, epoch, Mail::CaughtUp { position }).await;

@@ -93,6 +93,15 @@ impl Status {
         status.reason = reason;
     }
 
+    /// Records come, or there are none to come: whatever reading waited for is over.
+    pub fn reading(&self) {
+        let mut status = self.lock();
+        if status.phase == Phase::Waiting {
+            status.phase = Phase::Running;
+            status.reason = None;
+        }
+    }
+
     /// A partition is ours and stands at `settled`.
     pub fn assigned(&self, source: &TopicPartition, settled: i64, end: i64) {
         let mut status = self.lock();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidegate_config::Tombstones;
 use tidegate_core::{Checkpoint, Fault, FaultKind, ReasonCode, Stage, TopicPartition};
 use tidegate_native::Value;
+use tidegate_pipeline::port::{Source, SourceEvent};
 use tidegate_pipeline::{
     Budget, Connector, ConnectorSettings, DEAD_LETTER_COLUMNS, Ended, EventSchemas, FlushPolicy, HaltPolicy,
     Metrics, Phase, Status,
@@ -16,6 +17,30 @@ use tidegate_testkit::{Crash, FakeKafka, FakeWarehouse, Moment};
 
 const COLUMNS: &[(&str, &str)] =
     &[("id", "UInt64"), ("name", "String"), ("_partition", "Int32"), ("_offset", "Int64")];
+
+/// A source that cannot be read for a moment, right after its partitions were assigned.
+struct Hiccup<S> {
+    source: S,
+    events: usize,
+}
+
+impl<S: Source> Source for Hiccup<S> {
+    async fn next(&mut self) -> Option<SourceEvent> {
+        self.events += 1;
+        if self.events == 2 {
+            return Some(SourceEvent::Faulted(Fault::new(FaultKind::Network, "connection refused")));
+        }
+        self.source.next().await
+    }
+
+    fn pause(&self, source: &TopicPartition) {
+        self.source.pause(source);
+    }
+
+    fn resume(&self, source: &TopicPartition) {
+        self.source.resume(source);
+    }
+}
 
 struct World {
     kafka: FakeKafka,
@@ -296,4 +321,24 @@ async fn tombstones_are_dropped_only_where_the_configuration_says_so() {
         assert_eq!(world.kafka.dead_letters().len(), letters);
         assert_eq!(world.kafka.committed(&partitions()[0]), Some(Checkpoint::settled(1)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_reading_is_told_no_longer_once_records_come() {
+    let world = World::with_the_incident();
+    let (source, log) = world.kafka.join(3, Crash::never());
+    let status = Status::new("c");
+    let connector = Connector::new(
+        settings(4),
+        (Arc::new(log), Arc::new(world.warehouse.clone())),
+        (EventSchemas::none(), None),
+        &Metrics::unregistered(),
+        (Budget::new(64 << 20), status.clone()),
+    );
+    let seen = async {
+        world.settled().await;
+        let seen = status.snapshot();
+        assert_eq!((seen.phase, seen.reason), (Phase::Running, None));
+    };
+    assert_eq!(connector.run(&mut Hiccup { source, events: 0 }, seen).await, Ended::Stopped);
 }
