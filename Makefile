@@ -23,6 +23,12 @@ demo: setup ## run the main job on real events, with an own Kafka and ClickHouse
 test: setup ## run every test
 	@source scripts/environment && $(CARGO) test --workspace --locked
 
+.PHONY: faults
+faults: setup ## break real brokers, servers and sinks for MINUTES=5 by SEED=..., then account for every record
+	@scripts/fetch-apache-kafka
+	@[ -n '$(BUILT)' ] || { source scripts/environment && $(CARGO) build --locked --package tidegate --package tidegate-faults; }
+	@$(target)/debug/tidegate-faults --folder $(target)/faults
+
 .PHONY: test-clients
 test-clients: setup ## run the clients of four languages against the broker (fetches them)
 	@source scripts/environment && scripts/fetch-clients
