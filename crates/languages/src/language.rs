@@ -9,6 +9,7 @@ use crate::avro::{AvroError, AvroSchema, Defaults};
 use crate::budget::TooComplex;
 use crate::incompatibility::Incompatibility;
 use crate::json_schema::{JsonSchema, JsonSchemaError};
+use crate::protobuf::{ProtobufError, ProtobufSchema};
 
 /// A schema language, by the name that the registry has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,11 +18,13 @@ pub enum Language {
     Avro,
     /// `JSON`: JSON Schema.
     Json,
+    /// `PROTOBUF`
+    Protobuf,
 }
 
 impl Language {
     /// Every language.
-    pub const ALL: [Self; 2] = [Self::Json, Self::Avro];
+    pub const ALL: [Self; 3] = [Self::Json, Self::Protobuf, Self::Avro];
 
     /// Its name on the wire.
     #[must_use]
@@ -29,6 +32,7 @@ impl Language {
         match self {
             Self::Avro => "AVRO",
             Self::Json => "JSON",
+            Self::Protobuf => "PROTOBUF",
         }
     }
 }
@@ -90,6 +94,9 @@ pub enum ParseError {
     /// It is no JSON Schema.
     #[error(transparent)]
     Json(#[from] JsonSchemaError),
+    /// It is no Protobuf schema.
+    #[error(transparent)]
+    Protobuf(#[from] ProtobufError),
 }
 
 /// A schema in one of the languages.
@@ -99,6 +106,8 @@ pub enum ParsedSchema {
     Avro(AvroSchema),
     /// JSON Schema.
     Json(JsonSchema),
+    /// Protobuf.
+    Protobuf(ProtobufSchema),
 }
 
 /// What a comparison came to.
@@ -133,6 +142,7 @@ impl ParsedSchema {
                 Self::Avro(AvroSchema::parse(text, &texts, defaults)?)
             }
             Language::Json => Self::Json(JsonSchema::parse(text, references)?),
+            Language::Protobuf => Self::Protobuf(ProtobufSchema::parse(text, references, strictness)?),
         })
     }
 
@@ -142,6 +152,7 @@ impl ParsedSchema {
         match self {
             Self::Avro(_) => Language::Avro,
             Self::Json(_) => Language::Json,
+            Self::Protobuf(_) => Language::Protobuf,
         }
     }
 
@@ -151,6 +162,7 @@ impl ParsedSchema {
         match self {
             Self::Avro(schema) => schema.canonical(),
             Self::Json(schema) => schema.canonical(),
+            Self::Protobuf(schema) => schema.canonical(),
         }
     }
 
@@ -160,15 +172,21 @@ impl ParsedSchema {
         match self {
             Self::Avro(schema) => schema.normalized(),
             Self::Json(schema) => schema.normalized(),
+            Self::Protobuf(schema) => schema.normalized(),
         }
     }
 
     /// The text in another form; `None` if the language does not know the form.
-    #[must_use]
-    pub fn formatted(&self, format: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// If the schema was stored by somebody who did not check it, and has no such form.
+    pub fn formatted(&self, format: &str) -> Option<Result<String, ParseError>> {
         match (self, format) {
-            (Self::Avro(schema), "resolved") => Some(schema.resolved()),
-            _ => None,
+            (Self::Avro(schema), "resolved") => Some(Ok(schema.resolved())),
+            (Self::Protobuf(schema), format) => {
+                schema.formatted(format).map(|text| text.map_err(ParseError::from))
+            }
+            (Self::Avro(_) | Self::Json(_), _) => None,
         }
     }
 
@@ -180,7 +198,8 @@ impl ParsedSchema {
         match (self, other) {
             (Self::Avro(a), Self::Avro(b)) => a.equivalent(b),
             (Self::Json(a), Self::Json(b)) => Ok(a.equivalent(b)),
-            (Self::Avro(_) | Self::Json(_), _) => Ok(false),
+            (Self::Protobuf(a), Self::Protobuf(b)) => Ok(a.equivalent(b)),
+            (Self::Avro(_) | Self::Json(_) | Self::Protobuf(_), _) => Ok(false),
         }
     }
 
@@ -190,6 +209,7 @@ impl ParsedSchema {
         match self {
             Self::Avro(schema) => schema.has_top_level_field(name),
             Self::Json(schema) => schema.has_top_level_field(name),
+            Self::Protobuf(schema) => schema.has_top_level_field(name),
         }
     }
 
@@ -203,7 +223,10 @@ impl ParsedSchema {
             (Self::Json(reader), Self::Json(writer)) => {
                 reader.reads(writer, policy).map_err(|error| error.to_string())
             }
-            (Self::Avro(_) | Self::Json(_), _) => return Verdict::OtherLanguage,
+            (Self::Protobuf(reader), Self::Protobuf(writer)) => {
+                reader.reads(writer).map_err(|error| error.to_string())
+            }
+            (Self::Avro(_) | Self::Json(_) | Self::Protobuf(_), _) => return Verdict::OtherLanguage,
         };
         compared.map_or_else(Verdict::Undecided, Verdict::Differences)
     }

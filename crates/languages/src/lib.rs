@@ -10,6 +10,7 @@ mod incompatibility;
 pub mod json;
 pub mod json_schema;
 mod language;
+pub mod protobuf;
 
 pub use budget::TooComplex;
 pub use incompatibility::{Age, Incompatibility};
