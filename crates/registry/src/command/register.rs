@@ -62,16 +62,7 @@ pub fn read(
     normalize: bool,
 ) -> Result<Fresh, Problem> {
     let text = request.schema.as_deref().unwrap_or_default();
-    if text.len() > SCHEMA_BYTES_MAX {
-        return Err(Problem::new(
-            42209,
-            format!(
-                "Register operation failed because schema is too large: {} bytes; at most \
-                 {SCHEMA_BYTES_MAX} are taken",
-                text.len()
-            ),
-        ));
-    }
+    check_length(text)?;
     if text.trim().is_empty() {
         return Err(Problem::new(42201, "Empty schema"));
     }
@@ -95,8 +86,22 @@ pub fn read(
     };
     let parsed = library::parse(language, text, &texts, Strictness::Fresh)?;
     let stored = if normalize { parsed.normalized() } else { parsed.canonical() };
+    // Indentation alone can make a text longer than what was sent.
+    check_length(&stored)?;
     let text = stored_text(language, stored, pinned, (request.metadata.clone(), request.rule_set.clone()));
     Ok(Fresh { parsed, text })
+}
+
+fn check_length(text: &str) -> Result<(), Problem> {
+    if text.len() <= SCHEMA_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "Register operation failed because schema is too large: {} bytes; at most {SCHEMA_BYTES_MAX} are \
+         taken",
+        text.len()
+    );
+    Err(Problem::new(42209, message))
 }
 
 fn stored_text(

@@ -136,7 +136,10 @@ fn formatted(registry: &Registry, call: &Call, context: &str, schema: &Arc<Text>
     let parsed = registry.library.stored(context, schema, || {
         references::resolve(&registry.shared.read(), context, &schema.references, Deleted::Allowed)
     })?;
-    Ok(parsed.formatted(format).unwrap_or_else(|| schema.text.clone()))
+    match parsed.formatted(format) {
+        None => Ok(schema.text.clone()),
+        Some(text) => text.map_err(|error| Problem::invalid_schema(&schema.text, &error.to_string())),
+    }
 }
 
 fn by_id(registry: &Registry, call: &Call, id: &str, rest: &[&str]) -> Found404 {

@@ -143,3 +143,41 @@ async fn metadata_and_rules_are_stored_merged_and_asked_for() {
         json!({"schema": OLD, "ruleSet": {"domainRules": [{"name": "r", "mode": "UPGRADE", "type": "CEL"}]}});
     stack.refuses("POST", "/subjects/t/versions", bad, 42210).await;
 }
+
+#[tokio::test]
+async fn protobuf_is_registered_looked_up_compared_and_given_out_as_a_descriptor() {
+    let stack = Stack::start().await;
+    let with = |schema: &str| json!({"schema": schema, "schemaType": "PROTOBUF"});
+    let line = "syntax = \"proto3\"; package p; message Line { string sku = 1; }";
+    stack.register_as("line", with(line)).await;
+    let order = "syntax = \"proto3\"; package p; import \"line.proto\"; // lines\nmessage Order { repeated Line all = 1; }";
+    let mut request = with(order);
+    request["references"] = json!([{"name": "line.proto", "subject": "line", "version": -1}]);
+    let first = stack.register_as("order", request.clone()).await;
+    assert_eq!(
+        first["schema"],
+        "syntax = \"proto3\";\npackage p;\n\nimport \"line.proto\";\n\nmessage Order {\n  repeated Line all = 1;\n}\n"
+    );
+    assert_eq!((&first["schemaType"], &first["references"][0]["version"]), (&json!("PROTOBUF"), &json!(1)));
+    assert_eq!(stack.register_as("order", request.clone()).await["version"], 1, "comments say nothing");
+    assert_eq!(stack.get("/subjects/line/versions/1/referencedby").await, json!([first["id"]]));
+
+    // What a client without a text registers finds the same reference.
+    let serialized = stack.get("/subjects/order/versions/1?format=serialized").await;
+    request["schema"] = serialized["schema"].clone();
+    let again = stack.register_as("described", request).await;
+    assert!(again["schema"].as_str().unwrap().contains("repeated .p.Line all = 1"), "{again}");
+
+    let bad = with("syntax = \"proto3\"; package p; message Line { int32 sku = 1; }");
+    let said = stack.refuses("POST", "/subjects/line/versions", bad.clone(), 40901).await;
+    assert!(said.contains("{errorType:\"FIELD_SCALAR_KIND_CHANGED\", description:\"The kind of a SCALAR field at path '#/Line/1' in the new schema does not match its kind in the old schema\"}"), "{said}");
+    assert!(
+        said.contains("the reader has field `int32 sku = 1`, the writer field `string sku = 1`"),
+        "{said}"
+    );
+    let path = "/compatibility/subjects/line/versions/latest?verbose=true";
+    assert_eq!(stack.ask("POST", path, bad).await.1["is_compatible"], false);
+    let missing = with("syntax = \"proto3\"; import \"none.proto\";");
+    let said = stack.refuses("POST", "/subjects/line/versions", missing, 42201).await;
+    assert!(said.contains("import \"none.proto\" leads nowhere"), "{said}");
+}
