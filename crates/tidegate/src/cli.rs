@@ -142,7 +142,7 @@ pub struct Demo {
 Examples:
   tidegate up --data-dir data
   tidegate up --data-dir data --config up.yaml
-  tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --api-port 0 --output json
+  tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --registry-port 0 --api-port 0 --output json
   tidegate up --data-dir data --clickhouse https://me:secret@clickhouse-1:8443
   tidegate up --data-dir data --listen 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
 
@@ -163,6 +163,9 @@ pub struct Up {
     /// ClickHouse's native TCP port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 9000)]
     pub clickhouse_native_port: u16,
+    /// The schema registry's port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    pub registry_port: u16,
     /// The port of metrics, health and status; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub api_port: u16,

@@ -62,7 +62,7 @@ pub async fn run(flags: &Demo) -> anyhow::Result<DemoReport> {
         dead_letters: account.dead_letters,
         lag: account.lag,
         examples: account.examples,
-        endpoints: endpoints(&stack, &format!("http://{}", api.address()), &folder.path),
+        endpoints: endpoints(&stack, (&format!("http://{}", api.address()), ""), &folder.path),
         dead_letter_topic: connector.dead_letter_topic(),
         seconds,
         next: next_steps(flags),

@@ -60,6 +60,8 @@ pub struct Endpoints {
     pub clickhouse_reader: String,
     /// ClickHouse's native TCP address; empty if the ClickHouse is not an embedded one.
     pub clickhouse_native: String,
+    /// The schema registry's address; empty if there is none.
+    pub registry: String,
     /// Tidegate's own HTTP address.
     pub api: String,
     /// Where the files are.

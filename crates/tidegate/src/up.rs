@@ -6,6 +6,7 @@ pub mod front;
 pub mod machine;
 pub mod metrics;
 mod ports;
+mod registry;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -23,6 +24,7 @@ use self::folder::{Contact, DataFolder};
 use self::front::Front;
 use self::machine::Machine;
 use self::ports::Wanted;
+use self::registry::SchemaRegistry;
 use crate::api::{Api, Shown};
 use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up, WrongUse};
 use crate::commands::{Lingering, StopSignals, print, serve};
@@ -64,7 +66,7 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
         started = Running::start(flags, file.as_ref(), &folder, &entry) => started?,
     };
     let logins = logins(&running.stack, &folder, entry.passwords.as_ref().filter(|_| new_passwords));
-    let endpoints = endpoints(&running.stack, &running.api_url(), &flags.data_dir);
+    let endpoints = endpoints(&running.stack, (&running.api_url(), &running.registry_url()), &flags.data_dir);
     print(speech, &UpReport { endpoints, logins }, render::up)?;
     let lingering = (Lingering::Serve, &mut signals);
     let exit = serve(&mut running.sink, speech, flags.config.as_deref(), lingering).await?;
@@ -82,7 +84,10 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
 fn wanted(flags: &Up, kafka: &KafkaChoice, access: &Access) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     match kafka {
-        KafkaChoice::Embedded(settings) => wanted.push(("Kafka", "--kafka-port", settings.port)),
+        KafkaChoice::Embedded(settings) => wanted.extend([
+            ("Kafka", "--kafka-port", settings.port),
+            ("the schema registry", "--registry-port", flags.registry_port),
+        ]),
         KafkaChoice::Running(_) => {}
     }
     match &flags.clickhouse {
@@ -109,6 +114,7 @@ struct Running {
     stack: Stack,
     api: Api,
     api_front: Option<Front>,
+    registry: Option<SchemaRegistry>,
     scheme: &'static str,
     sink: Option<Sink>,
 }
@@ -137,6 +143,8 @@ impl Running {
                 (Api::start(access.at(flags.api_port), shown.clone(), None).await?, None)
             }
         };
+        let registry =
+            SchemaRegistry::start(&stack, (access, passwords.as_ref()), flags.registry_port).await?;
         let sink = match file {
             Some(file) => {
                 let world = world(&stack, file.database.as_str()).await?;
@@ -148,7 +156,7 @@ impl Running {
             None => None,
         };
         folder.remember(&Contact { pid: std::process::id(), api: api.address().to_string() })?;
-        Ok(Self { stack, api, api_front, scheme: access.scheme(), sink })
+        Ok(Self { stack, api, api_front, registry, scheme: access.scheme(), sink })
     }
 
     fn api_url(&self) -> String {
@@ -156,12 +164,17 @@ impl Running {
         format!("{}://{address}", self.scheme)
     }
 
+    /// Where the schema registry is; empty if there is none.
+    fn registry_url(&self) -> String {
+        self.registry.as_ref().map_or_else(String::new, SchemaRegistry::url)
+    }
+
     /// Connectors first, so that what they have read lands; then the interfaces, then the engines.
     async fn stop(self) -> anyhow::Result<()> {
         if let Some(sink) = self.sink {
             sink.stop().await;
         }
-        drop((self.api, self.api_front));
+        drop((self.api, self.api_front, self.registry));
         self.stack.stop().await
     }
 }
@@ -246,7 +259,7 @@ async fn create_database(clickhouse: &Client, database: &str) -> anyhow::Result<
 /// Where everything listens. Whoever reads this may use ClickHouse: its addresses have the passwords in
 /// them, as URLs can. Those of a ClickHouse that is not ours have none.
 #[must_use]
-pub fn endpoints(stack: &Stack, api: &str, data_dir: &Path) -> Endpoints {
+pub fn endpoints(stack: &Stack, (api, registry): (&str, &str), data_dir: &Path) -> Endpoints {
     let url = stack.clickhouse_url();
     let with = |user: &str, password: &str| url.replacen("://", &format!("://{user}:{password}@"), 1);
     let owner = stack.engine().map(|engine| engine.credentials());
@@ -256,6 +269,7 @@ pub fn endpoints(stack: &Stack, api: &str, data_dir: &Path) -> Endpoints {
         clickhouse: owner.map_or_else(|| url.clone(), |owner| with(&owner.user, owner.password())),
         clickhouse_reader: reader.map_or_else(String::new, |user| with(&user.user, user.password())),
         clickhouse_native: stack.clickhouse_native().map_or_else(String::new, |native| native.to_string()),
+        registry: registry.to_owned(),
         api: api.to_owned(),
         data_dir: data_dir.display().to_string(),
     }
@@ -280,7 +294,7 @@ fn logins(stack: &Stack, folder: &DataFolder, new: Option<&Passwords>) -> Vec<Lo
     }
     if let Some(new) = new {
         if stack.kafka_logs().is_some() {
-            logins.push(login("Kafka, SASL", KAFKA_USER, &new.kafka, Passwords::FILE));
+            logins.push(login("Kafka and registry", KAFKA_USER, &new.kafka, Passwords::FILE));
         }
         logins.push(login("Tidegate, bearer token", "", &new.api_token, Passwords::FILE));
     }

@@ -191,6 +191,7 @@ mod tests {
             clickhouse: "http://127.0.0.1:8123".to_owned(),
             clickhouse_reader: String::new(),
             clickhouse_native: "127.0.0.1:9000".to_owned(),
+            registry: String::new(),
             api: "http://127.0.0.1:8080".to_owned(),
             data_dir: "data".to_owned(),
         }

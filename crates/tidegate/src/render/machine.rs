@@ -14,13 +14,14 @@ const LINES_MAX: usize = 15;
 /// Where the stack listens, and the passwords that were made for this start.
 #[must_use]
 pub fn up(report: &UpReport, look: Look) -> String {
-    let Endpoints { kafka, clickhouse, clickhouse_native, api, data_dir, clickhouse_reader: _ } =
+    let Endpoints { kafka, clickhouse, clickhouse_native, registry, api, data_dir, clickhouse_reader: _ } =
         &report.endpoints;
     let clickhouse = without_login(clickhouse);
     let lines = [
         ("Kafka", kafka.as_str()),
         ("ClickHouse, HTTP", &clickhouse),
         ("ClickHouse, native", clickhouse_native),
+        ("Schema registry", registry),
         ("Tidegate", api),
         ("Files", data_dir),
     ];
@@ -264,6 +265,7 @@ mod tests {
                 clickhouse: "http://tidegate:0123456789abcdef@127.0.0.1:8123".to_owned(),
                 clickhouse_reader: "http://reader:0123456789abcdef@127.0.0.1:8123".to_owned(),
                 clickhouse_native: "127.0.0.1:9000".to_owned(),
+                registry: "http://127.0.0.1:8081".to_owned(),
                 api: "http://127.0.0.1:8080".to_owned(),
                 data_dir: "data".to_owned(),
             },

@@ -28,7 +28,13 @@ async fn the_incident_does_no_harm_and_every_record_is_accounted_for() {
     );
 
     // What was kept says the same, asked of the engines themselves.
-    let ports = ["--kafka-port=0", "--clickhouse-port=0", "--clickhouse-native-port=0", "--api-port=0"];
+    let ports = [
+        "--kafka-port=0",
+        "--clickhouse-port=0",
+        "--clickhouse-native-port=0",
+        "--registry-port=0",
+        "--api-port=0",
+    ];
     let up = ["up", "--data-dir", text(folder.path()), "--output", "json"];
     let mut up = Process::start(up.into_iter().chain(ports));
     let clickhouse = client(up.json_line().await["clickhouse"].as_str().unwrap());

@@ -40,3 +40,22 @@ async fn what_was_registered_outlives_a_killed_registry_and_guards_what_comes_af
     assert_eq!((status, body.as_str()), (200, "[1]"));
     registry.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_single_machine_has_a_registry_that_keeps_what_it_was_told() {
+    if !crate::world::engine_is_there() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let (up, line) = crate::stack::up(folder.path()).await;
+    let at = crate::stack::of(&line, "registry");
+    let schema =
+        json!({"schema": "syntax = \"proto3\"; message A { int32 n = 1; }", "schemaType": "PROTOBUF"});
+    let (status, body) = ask(at, "POST", "/subjects/a-value/versions", &schema.to_string()).unwrap();
+    assert_eq!(status, 200, "{body}");
+    up.stop().await;
+    let (up, line) = crate::stack::up(folder.path()).await;
+    let (status, body) = get(crate::stack::of(&line, "registry"), "/schemas/ids/1/schema").unwrap();
+    assert_eq!((status, body.as_str()), (200, "syntax = \"proto3\";\n\nmessage A {\n  int32 n = 1;\n}\n"));
+    up.stop().await;
+}

@@ -12,7 +12,8 @@ use tidegate_kafka::{
 use crate::process::{PATIENCE, Process, get, text, tidegate};
 use crate::world::{client, engine_is_there};
 
-const PORTS: [&str; 4] = ["--kafka-port", "--clickhouse-port", "--clickhouse-native-port", "--api-port"];
+const PORTS: [&str; 5] =
+    ["--kafka-port", "--clickhouse-port", "--clickhouse-native-port", "--registry-port", "--api-port"];
 
 /// The command line of `up` on free ports, but for one of them.
 pub fn command<'a>(folder: &'a Path, busy: Option<(&'a str, &'a str)>) -> Vec<&'a str> {

@@ -116,7 +116,8 @@ impl Up {
             .arg(data)
             .arg("--config")
             .arg(config)
-            .args(["--kafka-port=0", "--clickhouse-port=0", "--clickhouse-native-port=0", "--api-port=0"])
+            .args(["--kafka-port=0", "--clickhouse-port=0", "--clickhouse-native-port=0"])
+            .args(["--registry-port=0", "--api-port=0"])
             .stdout(Stdio::piped())
             .spawn()
             .context("start tidegate")?;

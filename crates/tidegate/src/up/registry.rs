@@ -1,0 +1,63 @@
+//! The schema registry of the single machine's stack.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use tidegate_registry::{Registry, RegistryOptions, Server, User, Users};
+
+use super::access::{Access, KAFKA_USER, Passwords};
+use super::front::Front;
+use crate::stack::Stack;
+
+/// A registry on the embedded Kafka, and its listener.
+pub struct SchemaRegistry {
+    server: Server,
+    front: Option<Front>,
+    scheme: &'static str,
+}
+
+impl SchemaRegistry {
+    /// Starts it on the embedded Kafka. A Kafka that is not ours gets none: it may have one already, and a
+    /// topic of ours would be a surprise there.
+    ///
+    /// # Errors
+    /// When the topic cannot be read, or the address cannot be listened on.
+    pub async fn start(
+        stack: &Stack,
+        (access, passwords): (&Access, Option<&Passwords>),
+        port: u16,
+    ) -> anyhow::Result<Option<Self>> {
+        if stack.kafka_logs().is_none() {
+            return Ok(None);
+        }
+        let registry = Registry::start(&RegistryOptions::new(stack.kafka()))
+            .await
+            .context("start the schema registry")?;
+        let scheme = access.scheme();
+        let listening = |address: SocketAddr| format!("listen on {address} for the schema registry");
+        match (access, passwords) {
+            (Access::Network(network), Some(passwords)) => {
+                // Who may use Kafka may use the registry.
+                let user: User = format!("{KAFKA_USER}:{}:writer", passwords.kafka).parse()?;
+                let behind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let server = Server::start(behind, registry, Users(vec![user])).await;
+                let server = server.with_context(|| listening(behind))?;
+                let front = Front::start(access.at(port), server.address(), network.tls.clone()).await?;
+                Ok(Some(Self { server, front: Some(front), scheme }))
+            }
+            (Access::Network(_) | Access::Machine, _) => {
+                let address = access.at(port);
+                let server = Server::start(address, registry, Users::default()).await;
+                let server = server.with_context(|| listening(address))?;
+                Ok(Some(Self { server, front: None, scheme }))
+            }
+        }
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let address = self.front.as_ref().map_or_else(|| self.server.address(), Front::address);
+        format!("{}://{address}", self.scheme)
+    }
+}
