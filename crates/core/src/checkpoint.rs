@@ -60,6 +60,10 @@ pub struct Intent {
     /// The offsets that become no rows: refused while the rows were formed, or by the server alone. In
     /// order, each once.
     pub refused: Vec<i64>,
+    /// The timestamp of the first record when the batch was begun, in milliseconds. It is a part of every
+    /// token: a topic that was deleted and created again has other records at the same offsets, and ClickHouse
+    /// still knows the tokens of the old ones. Stated, since compaction may remove that record.
+    pub mark: Option<i64>,
 }
 
 /// What becomes of records that are read again after a rewind.
@@ -97,6 +101,7 @@ impl Rewind {
 /// * `;fill=<id>:<until>` or `;again=<id>:<until>`: the offsets were reset, and the log before `until` may
 ///   have been read before;
 /// * `;end=<end>;plan=<16 hex digits>`: the batch `offset..end` is being inserted;
+/// * `;at=<milliseconds>`: its mark;
 /// * `;of=<end>`: it was cut from the batch that ends there;
 /// * `;out=<runs>`: these of its offsets become no rows. A run is the distance from the end of the one
 ///   before (the first: from the offset), and `+<length>` if it is longer than one;
@@ -156,7 +161,7 @@ impl Checkpoint {
     /// The whole batch `range` is being inserted.
     #[must_use]
     pub const fn intending(range: OffsetRange, plan: PlanFingerprint) -> Self {
-        let intent = Intent { end: range.end(), root: range.end(), plan, refused: Vec::new() };
+        let intent = Intent { end: range.end(), root: range.end(), plan, refused: Vec::new(), mark: None };
         Self { offset: range.first(), intent: Some(intent), stored: Vec::new(), rewind: None }
     }
 
@@ -184,8 +189,11 @@ impl Checkpoint {
             };
             text.push_str(&format!(";{word}={id}:{until}"));
         }
-        if let Some(Intent { end, root, plan, refused }) = &self.intent {
+        if let Some(Intent { end, root, plan, refused, mark }) = &self.intent {
             text.push_str(&format!(";end={end};plan={plan}"));
+            if let Some(mark) = mark {
+                text.push_str(&format!(";at={mark}"));
+            }
             if root != end {
                 text.push_str(&format!(";of={root}"));
             }
@@ -249,6 +257,10 @@ fn read_words<'a>(
         let end = end.parse().ok()?;
         let plan = word("plan=").filter(|plan| plan.len() == 16)?;
         let plan = PlanFingerprint(u64::from_str_radix(plan, 16).ok()?);
+        let mark = match word("at=") {
+            Some(mark) => Some(mark.parse().ok()?),
+            None => None,
+        };
         let root = match word("of=") {
             Some(root) => root.parse().ok().filter(|root| *root > end)?,
             None => end,
@@ -257,7 +269,7 @@ fn read_words<'a>(
             Some(runs) => read_runs(offset, root, runs)?,
             None => Vec::new(),
         };
-        checkpoint.intent = Some(Intent { end, root, plan, refused });
+        checkpoint.intent = Some(Intent { end, root, plan, refused, mark });
     }
     if let Some(stored) = word("in=") {
         checkpoint.stored = stored.split(',').map(|one| read_stored(offset, one)).collect::<Option<_>>()?;
@@ -328,11 +340,12 @@ mod tests {
         assert_eq!(Checkpoint::settled(1).rewound(Some(again)), Checkpoint::settled(1), "it is over");
         if let Some(intent) = &mut cut.intent {
             intent.root = 2000;
+            intent.mark = Some(-1);
             intent.refused = vec![58, 60, 61, 62, 1057];
         }
         assert_eq!(
             cut.metadata(),
-            "v1;end=1058;plan=00000000deadbeef;of=2000;out=0,1+3,994;in=0000000000000007:342,0000000000000009:1000"
+            "v1;end=1058;plan=00000000deadbeef;at=-1;of=2000;out=0,1+3,994;in=0000000000000007:342,0000000000000009:1000"
         );
         for checkpoint in [
             Checkpoint::settled(0),
@@ -361,6 +374,8 @@ mod tests {
             "v1;end=9;plan=0000000000000000;of=9",
             "v1;end=9;plan=0000000000000000;out=0+9223372036854775807",
             "v1;end=9;plan=0000000000000000;out=4",
+            "v1;end=9;plan=0000000000000000;at=",
+            "v1;at=1",
             "v1;in=",
             "v1;fill=1",
             "v1;fill=1:x",

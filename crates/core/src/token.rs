@@ -6,9 +6,9 @@ use crate::checkpoint::{PartId, Rewind};
 use crate::range::{OffsetRange, TopicPartition};
 
 /// `insert_deduplication_token` of one block: `<group>/<topic>/<partition>/<first>-<end>/<table>/<part>`,
-/// and `/<id>` after a rewind.
+/// `@<milliseconds>` if the intent has a mark, and `/<id>` after a rewind.
 ///
-/// A function of the offset range alone, so that whoever forms the batch again, in whichever process,
+/// A function of what the intent says alone, so that whoever forms the batch again, in whichever process,
 /// sends the same token (design: delivery, step 3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InsertToken(String);
@@ -18,6 +18,16 @@ impl InsertToken {
     #[must_use]
     pub fn new(group: &str, source: &TopicPartition, range: OffsetRange, table: &str, part: PartId) -> Self {
         Self(format!("{group}/{source}/{range}/{table}/{part}"))
+    }
+
+    /// The token of the same block of a batch with this mark: a block of the topic's earlier life, at the same
+    /// offsets, does not stand in its way.
+    #[must_use]
+    pub fn marked(self, mark: Option<i64>) -> Self {
+        match mark {
+            Some(mark) => Self(format!("{self}@{mark}")),
+            None => self,
+        }
     }
 
     /// The token of the same block after a rewind: what was inserted before it does not stand in its way.
@@ -53,7 +63,9 @@ mod tests {
         let token = InsertToken::new("cdp", &TopicPartition::new("events", 1), range, "ev.push", PartId(10));
         assert_eq!(token.as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a");
         let rewind = Rewind { id: 3, until: 1000, replay: Replay::Again };
-        assert_eq!(token.clone().rewound(None), token);
+        assert_eq!(token.clone().rewound(None).marked(None), token);
+        let marked = token.clone().marked(Some(-5));
+        assert_eq!(marked.as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a@-5");
         assert_eq!(token.rewound(Some(rewind)).as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a/3");
     }
 }

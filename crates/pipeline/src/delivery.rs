@@ -103,7 +103,12 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                 self.count(&batch);
                 return Ok(Delivered { end, committed: false });
             }
-            None => Course::fresh(batch.range, plan, unfit).rewound(self.rewind(batch.range.first())),
+            None => {
+                let first = batch.records.get(0).and_then(|record| record.timestamp);
+                Course::fresh(batch.range, plan, unfit)
+                    .rewound(self.rewind(batch.range.first()))
+                    .marked(first.map(|timestamp| timestamp.millis))
+            }
         };
         let mut work = Work {
             batch,
@@ -360,7 +365,9 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     fn token(&self, course: &Course, plan: &TablePlan) -> InsertToken {
         let table = format!("{}.{}", plan.table.database, plan.table.name);
         let (group, range) = (&self.shared.settings.context.group, course.token(plan.id()));
-        InsertToken::new(group, self.source, range, &table, plan.id()).rewound(course.rewind())
+        InsertToken::new(group, self.source, range, &table, plan.id())
+            .marked(course.mark())
+            .rewound(course.rewind())
     }
 
     async fn insert_dead_letters(
@@ -374,7 +381,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let block = dead_letter_block(settings, batch, letters, table);
         let group = &settings.context.group;
         let token = InsertToken::new(group, self.source, course.piece(), table, PartId::of("", table));
-        let token = token.rewound(course.rewind());
+        let token = token.marked(course.mark()).rewound(course.rewind());
         let mut backoff = self.backoff();
         loop {
             match self.shared.warehouse.insert(&block.table, block.encoded(), Some(&token)).await {

@@ -199,6 +199,23 @@ async fn two_crashes_in_a_row_lose_and_double_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_is_created_again_has_records_that_its_tables_do_not_know() {
+    let world = World::with_the_incident();
+    world.run(settings(4), 3, Crash::never()).await;
+    let rows = world.warehouse.rows("events").len();
+    world.kafka.recreate();
+    // As many as before, so that the batches are the same ranges of offsets.
+    for partition in partitions() {
+        for id in 100..111 {
+            world.produce(&partition, format!(r#"{{"id":{id},"name":"n"}}"#).as_bytes());
+        }
+    }
+    world.run(settings(4), 3, Crash::at(3, Moment::After)).await;
+    world.run(settings(5), 3, Crash::never()).await;
+    assert_eq!(world.warehouse.rows("events").len(), rows + 22);
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_of_the_world_are_waited_out_and_never_dead_lettered() {
     let world = World::new();
     for id in 0..50 {

@@ -85,6 +85,8 @@ pub struct Course {
     whole: bool,
     /// The reset of the offsets after which the batch is read; every checkpoint says it on.
     rewind: Option<Rewind>,
+    /// When the batch's first record was written, by whoever began it; every intent says it on.
+    mark: Option<i64>,
 }
 
 impl Course {
@@ -107,6 +109,7 @@ impl Course {
             said: false,
             whole: true,
             rewind: None,
+            mark: None,
         };
         course.fit_metadata();
         course
@@ -120,6 +123,14 @@ impl Course {
         self
     }
 
+    /// The same fresh batch, whose first record has this timestamp.
+    #[must_use]
+    pub fn marked(mut self, mark: Option<i64>) -> Self {
+        self.mark = mark;
+        self.fit_metadata();
+        self
+    }
+
     /// A batch whose intent was stated before, formed again up to `intent.root`. What the intent excludes
     /// stays excluded: the block that may have landed does not have it.
     #[must_use]
@@ -128,6 +139,7 @@ impl Course {
         let mut course = Self::fresh(range, plan, Vec::new());
         course.stored.clone_from(&checkpoint.stored);
         course.rewind = checkpoint.rewind;
+        course.mark = intent.mark;
         course.unfit = union(&intent.refused, unfit);
         course.root = intent.root;
         course.doubt = intent.root;
@@ -169,6 +181,12 @@ impl Course {
     #[must_use]
     pub fn token(&self, part: PartId) -> OffsetRange {
         OffsetRange::new(self.start(part).min(self.end), self.end).expect("a course only advances")
+    }
+
+    /// The mark that tokens of the batch name.
+    #[must_use]
+    pub const fn mark(&self) -> Option<i64> {
+        self.mark
     }
 
     /// The rewind that tokens of the piece at hand name: the one that its checkpoint says.
@@ -341,7 +359,7 @@ impl Course {
         // What is stored beyond the piece was formed without these as well.
         let horizon = self.stored.iter().map(|stored| stored.until).fold(self.end, i64::max);
         let refused = self.refused_before(horizon);
-        let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused };
+        let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused, mark: self.mark };
         Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone(), rewind: None }
             .rewound(self.rewind)
     }

@@ -40,6 +40,8 @@ struct State {
     dead_letters: Vec<FakeDeadLetter>,
     faults: VecDeque<Fault>,
     epoch: u64,
+    /// How often the topics were created again.
+    lives: i64,
 }
 
 /// A broker with one group. Clones share it.
@@ -79,6 +81,15 @@ impl FakeKafka {
         let mut state = self.lock();
         state.epoch += 1;
         state.committed.insert(source.clone(), checkpoint);
+    }
+
+    /// Every topic is deleted and created again, a day later. Kafka forgets the group's offsets with them.
+    pub fn recreate(&self) {
+        let mut state = self.lock();
+        state.epoch += 1;
+        state.lives += 1;
+        state.committed.clear();
+        state.partitions.values_mut().for_each(Vec::clear);
     }
 
     /// One past the last offset.
@@ -168,8 +179,8 @@ impl FakeSource {
             let mut records = Records::new(source.clone());
             for stored in log.iter().skip(from).take(self.run_max) {
                 let headers = stored.headers.iter().map(|(name, value)| Header { name, value: Some(value) });
-                let timestamp =
-                    Timestamp { millis: 1_700_000_000_000 + *position, kind: TimestampKind::CreateTime };
+                let millis = 1_700_000_000_000 + 86_400_000 * state.lives + *position;
+                let timestamp = Timestamp { millis, kind: TimestampKind::CreateTime };
                 records.push(*position, Some(timestamp), None, stored.value.as_deref(), headers);
                 *position += 1;
             }
