@@ -192,7 +192,10 @@ fn source(event: &SourceEvent) -> Option<&TopicPartition> {
     match event {
         SourceEvent::Records { records, .. } => Some(records.source()),
         SourceEvent::CaughtUp { source, .. } => Some(source),
-        SourceEvent::Assigned(_) | SourceEvent::Revoked { .. } | SourceEvent::Faulted(_) => None,
+        SourceEvent::Assigned(_)
+        | SourceEvent::Revoked { .. }
+        | SourceEvent::Missed { .. }
+        | SourceEvent::Faulted(_) => None,
     }
 }
 
@@ -202,6 +205,7 @@ fn size_bytes(event: &SourceEvent) -> usize {
         SourceEvent::CaughtUp { .. }
         | SourceEvent::Assigned(_)
         | SourceEvent::Revoked { .. }
+        | SourceEvent::Missed { .. }
         | SourceEvent::Faulted(_) => EVENT_BYTES,
     }
 }
@@ -225,6 +229,7 @@ mod tests {
             Some(SourceEvent::Revoked { .. }) => "revoked",
             Some(SourceEvent::Records { .. }) => "records",
             Some(SourceEvent::CaughtUp { .. }) => "caught up",
+            Some(SourceEvent::Missed { .. }) => "missed",
             Some(SourceEvent::Faulted(_)) => "faulted",
         }
     }

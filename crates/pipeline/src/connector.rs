@@ -145,6 +145,9 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
                 self.shared.metrics.lag(&partition, lag);
                 deliver_mail(running, source, &partition, epoch, Mail::CaughtUp { position }).await;
             }
+            SourceEvent::Missed { source, range } => {
+                self.shared.metrics.missed(&source, range.end().abs_diff(range.first()));
+            }
             SourceEvent::Faulted(fault) => {
                 self.shared.metrics.retried(fault.kind);
                 self.shared.status.phase(Phase::Waiting, Some(fault.to_string()));

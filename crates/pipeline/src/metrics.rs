@@ -50,6 +50,7 @@ pub(crate) struct CauseLabels {
 pub struct Metrics {
     records: Family<PartitionLabels, Counter>,
     lag: Family<PartitionLabels, Gauge>,
+    missed_offsets: Family<PartitionLabels, Counter>,
     rows: Family<TableLabels, Counter>,
     dropped_fields: Family<TableLabels, Counter>,
     rejects: Family<RejectLabels, Counter>,
@@ -77,6 +78,11 @@ impl Metrics {
             metrics.records.clone(),
         );
         registry.register("lag", "Records of the partition that are not settled yet", metrics.lag.clone());
+        registry.register(
+            "missed_offsets",
+            "Offsets that retention took before they were read; their records are neither rows nor dead letters",
+            metrics.missed_offsets.clone(),
+        );
         registry.register("rows", "Rows inserted", metrics.rows.clone());
         registry.register(
             "dropped_fields",
@@ -127,6 +133,7 @@ impl Metrics {
         Self {
             records: Family::default(),
             lag: Family::default(),
+            missed_offsets: Family::default(),
             rows: Family::default(),
             dropped_fields: Family::default(),
             rejects: Family::default(),
@@ -208,6 +215,11 @@ impl ConnectorMetrics {
     /// How many records of the partition are not settled yet.
     pub fn lag(&self, source: &TopicPartition, n_records: i64) {
         self.metrics.lag.get_or_create(&self.partition(source)).set(n_records);
+    }
+
+    /// The log lost so many offsets before they were read.
+    pub fn missed(&self, source: &TopicPartition, n_offsets: u64) {
+        self.metrics.missed_offsets.get_or_create(&self.partition(source)).inc_by(n_offsets);
     }
 
     /// The partition belongs to another process now, which states its lag.

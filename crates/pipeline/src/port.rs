@@ -66,6 +66,14 @@ pub enum SourceEvent {
         /// The next offset that will be read.
         position: i64,
     },
+    /// The log has lost these offsets before they were read: retention overtook the group. Reading goes on
+    /// behind them.
+    Missed {
+        /// The partition.
+        source: TopicPartition,
+        /// The offsets.
+        range: OffsetRange,
+    },
     /// Kafka cannot be read at the moment; the source goes on trying by itself.
     Faulted(Fault),
 }

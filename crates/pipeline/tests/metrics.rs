@@ -18,6 +18,7 @@ fn scraped() -> String {
     connector.settled(&source, 1);
     connector.end_to_end(1.0);
     connector.lag(&source, 1);
+    connector.missed(&source, 1);
     connector.inserted("table", 1, 1, 1.0);
     connector.dropped_fields("table", 1);
     connector.dropped_records("tombstones", 1);

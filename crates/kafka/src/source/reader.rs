@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Fault, Records, TopicPartition};
+use tidegate_core::{Fault, OffsetRange, Records, TopicPartition};
 use tidegate_pipeline::port::{Epoch, SourceEvent};
 use tracing::{debug, warn};
 
@@ -332,28 +332,47 @@ impl Reader {
         }
     }
 
-    /// Partitions whose next offset is not in the log any more go to their first record, under a new
-    /// epoch. Errors are tried again later.
+    /// Partitions whose next offset is not in the log any more go to its first record: behind what retention
+    /// took, if it took something, else under a new epoch, since the log is another one. Errors are tried again
+    /// later.
     fn check_range(&mut self) -> Result<(), Fault> {
         let sources: Vec<_> = self.open.iter().map(|open| open.source.clone()).collect();
         let found = watermarks(&self.consumer, &sources, REQUEST_TIMEOUT)?;
-        let outside = |open: &&Open| {
-            found.get(&open.source).is_some_and(|(low, end)| !(*low..=*end).contains(&open.position))
-        };
-        let outside: Vec<(TopicPartition, i64)> =
-            self.open.iter().filter(outside).map(|open| (open.source.clone(), open.position)).collect();
-        for (source, position) in &outside {
-            let (low, end) = found[source];
+        let (mut overtaken, mut anew) = (Vec::new(), Vec::new());
+        for open in &mut self.open {
+            let Some(&(low, end)) = found.get(&open.source) else { continue };
+            let (source, position) = (open.source.clone(), open.position);
+            if (low..=end).contains(&position) {
+                continue;
+            }
             self.shared.counters.out_of_range.fetch_add(1, Ordering::Relaxed);
             warn!(%source, position, low, end, "the next offset is not in the log: going to the first record");
+            if position < low {
+                // What has been read of the log stays with the pipeline: it may be the last copy.
+                open.position = low;
+                overtaken.push((source, position, low));
+            } else {
+                anew.push(source);
+            }
         }
-        if outside.is_empty() {
+        if overtaken.is_empty() && anew.is_empty() {
             // The log has changed again meanwhile; whoever stopped goes on where it was.
             return self.reassign(&sources);
         }
-        let outside: Vec<_> = outside.into_iter().map(|(source, _)| source).collect();
-        self.restart(&outside, &found);
-        self.reassign(&outside)
+        let mut moved = anew.clone();
+        for (source, position, low) in overtaken {
+            self.tell_missed(&source, position, low);
+            moved.push(source);
+        }
+        self.restart(&anew, &found);
+        self.reassign(&moved)
+    }
+
+    /// Tells that retention took records that nobody had read.
+    fn tell_missed(&self, source: &TopicPartition, first: i64, low: i64) {
+        if let Some(range) = OffsetRange::new(first, low) {
+            self.shared.queue.overtake(SourceEvent::Missed { source: source.clone(), range });
+        }
     }
 
     /// Lets librdkafka fetch these partitions from our positions on. A fetch that was refused for its

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, CheckpointError, Fault, TopicPartition};
+use tidegate_core::{Checkpoint, CheckpointError, Fault, Replay, Rewind, TopicPartition};
 
 use super::OffsetReset;
 use crate::fault::fault;
@@ -71,8 +71,7 @@ pub(crate) fn decide(
     };
     if committed.offset < low {
         let remark = Some(Remark::Overtaken { committed: committed.offset });
-        // What a person asked for when the offsets were reset still holds for the rest.
-        let rewind = committed.checkpoint().ok().and_then(|checkpoint| checkpoint.rewind);
+        let rewind = committed.checkpoint().ok().and_then(|checkpoint| overtaken(&checkpoint, low));
         return Start { checkpoint: Checkpoint::settled(low).rewound(rewind), end, remark };
     }
     match committed.checkpoint() {
@@ -83,6 +82,18 @@ pub(crate) fn decide(
             remark: Some(Remark::Foreign(error)),
         },
     }
+}
+
+/// How what is left of the log is read. What a person asked for when the offsets were reset still holds. A batch that was
+/// being inserted, of which retention took the beginning, cannot be formed again, and the rest of it may have rows: the
+/// table is asked. The intent's end tells this from other rewinds, and is the same for whoever decides it.
+fn overtaken(checkpoint: &Checkpoint, low: i64) -> Option<Rewind> {
+    let intent = checkpoint.intent.as_ref().filter(|intent| intent.root > low);
+    let filling = intent.map(|intent| {
+        let until = intent.root;
+        Rewind { id: until.unsigned_abs(), until, replay: Replay::Fill }
+    });
+    checkpoint.rewind.or(filling)
 }
 
 /// Asks Kafka where these partitions start.
@@ -180,7 +191,7 @@ pub(crate) fn list(partitions: &[TopicPartition], offset: Offset) -> TopicPartit
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::{OffsetRange, PlanFingerprint, Replay, Rewind};
+    use tidegate_core::{OffsetRange, PlanFingerprint};
 
     use super::*;
 
@@ -230,6 +241,16 @@ mod tests {
         let rewind = Some(Rewind { id: 1, until: 7, replay: Replay::Fill });
         let rest = Checkpoint::settled(5).rewound(rewind);
         check(Some(committed(4, "v1;fill=1:7")), (5, 9), OffsetReset::Latest, rest);
+    }
+
+    #[test]
+    fn a_batch_that_retention_took_half_of_asks_what_there_is_of_the_rest() {
+        let intent = |end| Checkpoint::intending(OffsetRange::new(4, end).unwrap(), PlanFingerprint(7));
+        let rest = |rewind| Checkpoint::settled(6).rewound(rewind);
+        let begun = committed(4, &intent(8).metadata());
+        let filling = Rewind { id: 8, until: 8, replay: Replay::Fill };
+        check(Some(begun), (6, 9), OffsetReset::Latest, rest(Some(filling)));
+        check(Some(committed(4, &intent(6).metadata())), (6, 9), OffsetReset::Latest, rest(None));
     }
 
     #[test]

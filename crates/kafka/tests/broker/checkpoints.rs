@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidegate_core::{Checkpoint, FaultKind, OffsetRange, PlanFingerprint, Replay, Rewind};
+use tidegate_pipeline::port::Source;
 
 use crate::stack::{DEADLINE, Stack, partition, values};
 
@@ -94,17 +95,13 @@ async fn an_offset_that_retention_overtook_goes_to_the_first_record_and_is_count
     let stack = Stack::with_topic("t", 1).await;
     stack.publish("t", 0, values(10, 20)).await;
     commit_as_stranger(&stack, "t", 2, "v1").await;
-    let admin: rdkafka::admin::AdminClient<_> =
-        ClientConfig::new().set("bootstrap.servers", stack.address.to_string()).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset("t", 0, Offset::Offset(6)).unwrap();
-    let options = rdkafka::admin::AdminOptions::new().request_timeout(Some(DEADLINE));
-    admin.delete_records(&list, &options).await.unwrap();
+    remove_before(&stack, 6).await;
     let zero = partition("t", 0);
     let mut member = stack.member(&["t"]);
     member.until("the rest is read", |member| member.caught_up.contains_key(&zero)).await;
     assert_eq!(member.offsets[&zero], [6, 7, 8, 9]);
     assert_eq!(member.source.counters().out_of_range(), 1);
+    assert_eq!(member.missed, [(zero, OffsetRange::new(2, 6).unwrap())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,4 +148,35 @@ async fn a_time_is_the_first_record_from_then_on_or_the_end() {
     };
     assert_eq!(at(0).await, (0, 0));
     assert_eq!(at(i64::MAX / 2).await, (10, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_retention_overtakes_is_kept_and_goes_on_behind_what_is_gone() {
+    let stack = Stack::with_topic("t", 2).await;
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    stack.publish("t", 0, values(5, 20)).await;
+    let mut member = stack.member(&["t"]);
+    member.until("five are read", |member| member.caught_up.get(&zero) == Some(&5)).await;
+    member.source.pause(&zero);
+    stack.publish("t", 1, values(1, 20)).await;
+    member.until("the pause is carried out", |member| member.offsets.contains_key(&one)).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    remove_before(&stack, 12).await;
+    member.source.resume(&zero);
+    member.until("the rest is read", |member| member.caught_up.get(&zero) == Some(&15)).await;
+    assert_eq!(member.offsets[&zero], [0, 1, 2, 3, 4, 12, 13, 14]);
+    assert_eq!(member.missed, [(zero.clone(), OffsetRange::new(5, 12).unwrap())]);
+    // What was read before is still on its way, and may be committed.
+    assert_eq!(member.revoked, []);
+    assert_eq!(member.commit(&zero, Checkpoint::settled(5)).await, Ok(()));
+}
+
+/// Retention takes everything before an offset of partition 0.
+async fn remove_before(stack: &Stack, offset: i64) {
+    let admin: rdkafka::admin::AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", stack.address.to_string()).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("t", 0, Offset::Offset(offset)).unwrap();
+    let options = rdkafka::admin::AdminOptions::new().request_timeout(Some(DEADLINE));
+    admin.delete_records(&list, &options).await.unwrap();
 }

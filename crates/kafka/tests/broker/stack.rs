@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate_broker::{Broker, BrokerOptions, Listener};
-use tidegate_core::{Checkpoint, Fault, TopicPartition};
+use tidegate_core::{Checkpoint, Fault, OffsetRange, TopicPartition};
 use tidegate_kafka::{
     BoundedReader, DeadLetterTopic, KafkaAdmin, KafkaCheckpoints, KafkaOptions, KafkaProducer, KafkaSource,
     Outgoing, OwnedRecord, ProducerOptions, ReadFrom, SourceOptions, Subscription, TopicSpec,
@@ -99,6 +99,8 @@ pub(crate) struct Member {
     pub(crate) offsets: BTreeMap<TopicPartition, Vec<i64>>,
     pub(crate) caught_up: HashMap<TopicPartition, i64>,
     pub(crate) faults: Vec<Fault>,
+    /// What retention took before it was read.
+    pub(crate) missed: Vec<(TopicPartition, OffsetRange)>,
 }
 
 impl Member {
@@ -117,6 +119,7 @@ impl Member {
             offsets: BTreeMap::new(),
             caught_up: HashMap::new(),
             faults: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -167,6 +170,7 @@ impl Member {
                 assert_eq!(self.assigned[&source].epoch, epoch, "the end follows its assignment");
                 self.caught_up.insert(source, position);
             }
+            SourceEvent::Missed { source, range } => self.missed.push((source, range)),
             SourceEvent::Faulted(fault) => self.faults.push(fault),
         }
     }

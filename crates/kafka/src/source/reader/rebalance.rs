@@ -122,6 +122,7 @@ impl Reader {
                 Some(Remark::Overtaken { committed }) => {
                     self.shared.counters.out_of_range.fetch_add(1, Ordering::Relaxed);
                     let low = start.checkpoint.offset;
+                    self.tell_missed(source, *committed, low);
                     warn!(%source, committed, low, "records after the committed offset are gone: going to the first record");
                 }
             }
@@ -149,7 +150,10 @@ impl Reader {
         self.outbox.retain(|event| match event {
             SourceEvent::Records { records, .. } => !gone(records.source()),
             SourceEvent::CaughtUp { source, .. } => !gone(source),
-            SourceEvent::Assigned(_) | SourceEvent::Revoked { .. } | SourceEvent::Faulted(_) => true,
+            SourceEvent::Assigned(_)
+            | SourceEvent::Revoked { .. }
+            | SourceEvent::Missed { .. }
+            | SourceEvent::Faulted(_) => true,
         });
         if partitions.is_empty() {
             return;
