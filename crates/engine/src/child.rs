@@ -18,7 +18,7 @@ use libloading::Library;
 
 use crate::confine::{self, Files};
 use crate::folder::Parts;
-use crate::release::Release;
+use crate::release::{OLDEST, Release};
 
 /// As the first argument of a program it says: become the engine.
 pub const ENGINE_CHILD_ARG: &str = "tidegate-engine-child";
@@ -88,9 +88,7 @@ fn become_engine(args: Vec<String>) -> Result<Infallible, Refusal> {
             exit_at_once(0)
         }
         "binary" => {
-            let asked = Command::new(path).args(["local", "--version"]).output();
-            let asked = asked.map_err(|error| format!("run `{path}`: {error}"))?;
-            may_open(&String::from_utf8_lossy(&asked.stdout))?;
+            may_open(&release_of(path)?)?;
             rustix::io::fcntl_setfd(&hold, rustix::io::FdFlags::empty())
                 .map_err(|error| format!("descriptors: {error}"))?;
             let error = Command::new(path).arg("local").args(engine_args).exec();
@@ -98,6 +96,24 @@ fn become_engine(args: Vec<String>) -> Result<Infallible, Refusal> {
         }
         other => Err(format!("`{other}` is no kind of engine").into()),
     }
+}
+
+/// What a `clickhouse` binary says of its release.
+fn release_of(path: &str) -> Result<String, String> {
+    let asked = Command::new(path).args(["local", "--version"]).output();
+    let asked = asked.map_err(|error| format!("run `{path}`: {error}"))?;
+    let told = String::from_utf8_lossy(&asked.stdout).into_owned();
+    if Release::find(&told).is_some() {
+        return Ok(told);
+    }
+    let complaint = String::from_utf8_lossy(&asked.stderr).into_owned();
+    let complaint = told.lines().chain(complaint.lines()).find(|line| !line.trim().is_empty());
+    let complaint = complaint.map_or_else(|| "nothing".to_owned(), |line| format!("`{}`", line.trim()));
+    Err(format!(
+        "`{path} local --version` told no release but {complaint} ({}); expected the `clickhouse` program of \
+         ClickHouse, {OLDEST} or newer",
+        asked.status
+    ))
 }
 
 /// Moves the hold pipe from descriptor 0 to a new one, the terminal from 1 to 0, and /dev/null to 1.

@@ -10,7 +10,7 @@ pub(crate) struct Release {
 }
 
 /// The first release whose local server can listen.
-const OLDEST: Release = Release { year: 26, number: 7 };
+pub(crate) const OLDEST: Release = Release { year: 26, number: 7 };
 
 impl Release {
     /// Reads `26.7`, `26.7.2.1`, `v26.7.3-stable`, or a sentence with such a word in it.

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener, LogsWatch, Rates, Users};
 use tidegate_clickhouse::{Client, ClientOptions, Compression, Secret, Url};
+use tidegate_core::Fault;
 use tidegate_engine::{BiUser, Engine, EngineLibrary, EngineOptions, can_confine};
 use tidegate_kafka::{Credentials, KafkaAdmin, KafkaOptions, Sasl};
 
 use crate::up::access::{Access, KAFKA_USER, Network};
 use crate::up::front::Front;
+use crate::up::machine::NOT_CONFINED;
 
 /// Which Kafka.
 #[derive(Debug, Clone)]
@@ -325,9 +327,11 @@ async fn start_clickhouse(
         ClickHouseChoice::Embedded(wanted) => start_engine(wanted, access, folder).await,
         ClickHouseChoice::Running(url) => {
             let client = Client::new(client_options(&url)?).context("set up the clickhouse client")?;
-            let asked = tokio::time::timeout(ANSWER_MAX, client.version()).await;
-            let told = match asked {
-                Ok(Ok(_)) => return Ok(ClickHouse::Running(url)),
+            let told = match tokio::time::timeout(ANSWER_MAX, shortcoming(&client)).await {
+                Ok(Ok(None)) => return Ok(ClickHouse::Running(url)),
+                Ok(Ok(Some(shortcoming))) => {
+                    anyhow::bail!("clickhouse `{}` cannot be used: {shortcoming}", without_password(&url))
+                }
                 Ok(Err(fault)) => fault.to_string(),
                 Err(_) => format!("no answer within {ANSWER_MAX:?}"),
             };
@@ -338,6 +342,19 @@ async fn start_clickhouse(
             )
         }
     }
+}
+
+/// Why a server that answers cannot be used, with what to do; `None` if it can.
+async fn shortcoming(client: &Client) -> Result<Option<String>, Fault> {
+    let version = client.version().await?;
+    let tokens = "SELECT count() FROM system.settings WHERE name = 'insert_deduplication_token'";
+    Ok(match client.query(tokens).await?.trim() {
+        "0" => Some(format!(
+            "it is ClickHouse {version}, which knows no `insert_deduplication_token`: an insert that is \
+             repeated after a fault would double its rows\nhint: use ClickHouse 22.2 or newer"
+        )),
+        _ => None,
+    })
 }
 
 async fn start_engine(
@@ -351,10 +368,7 @@ async fn start_engine(
     if can_confine() {
         options.users.bi = Some(BiUser { name: READER.to_owned() });
     } else {
-        tracing::warn!(
-            "this system has no Landlock (Linux 5.19 or newer): queries of ClickHouse can read this user's \
-             files, and there is no read-only user"
-        );
+        tracing::warn!("{NOT_CONFINED}");
     }
     // Where others can reach it, what they reach is a front.
     let (http_port, native_port) = match access {

@@ -11,6 +11,7 @@ mod abuse;
 mod client;
 mod settings;
 mod supervision;
+mod unconfined;
 mod users;
 
 use std::path::Path;

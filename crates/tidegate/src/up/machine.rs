@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_broker::{LogsUse, LogsWatch};
 use tidegate_clickhouse::Client;
 use tidegate_config::ByteSize;
-use tidegate_engine::{EngineState, EngineWatch};
+use tidegate_engine::{EngineState, EngineWatch, can_confine};
 use tidegate_kafka::{KafkaAdmin, KafkaOptions};
 
 use super::folder::free_bytes;
@@ -23,6 +23,10 @@ const ASK_MAX: Duration = Duration::from_secs(3);
 const SHARE_OF_MIN: Duration = Duration::from_secs(1);
 /// How many topics and tables are listed; the largest ones.
 const LISTED_MAX: usize = 200;
+
+/// What is not protected where the system lacks Landlock.
+pub const NOT_CONFINED: &str = "this system has no Landlock (Linux 5.19 or newer): queries of ClickHouse can \
+                                read this user's files, and there is no read-only user";
 
 /// What one of the engines is at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +199,9 @@ impl Machine {
                     ByteSize(bytes_max)
                 ),
             );
+        }
+        if self.engine.is_some() && !can_confine() {
+            or_problem("clickhouse", NOT_CONFINED.to_owned());
         }
         MachineStatus {
             uptime_seconds: self.began.elapsed().as_secs(),
