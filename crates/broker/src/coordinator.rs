@@ -304,6 +304,18 @@ impl Coordinator {
         lock(&self.groups).forget_besides(|_, (topic, _)| topic != name)
     }
 
+    /// Has on the disk what the journal is to have there by now.
+    pub(crate) fn flush(&self, now: Instant) -> io::Result<()> {
+        let due = lock(&self.groups).journal.begin_flush(now)?;
+        match due.map(|file| file.sync_data()) {
+            Some(Err(error)) => {
+                tracing::error!(%error, "committed offsets were not flushed; they are written again");
+                lock(&self.groups).rewrite()
+            }
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
     /// Rewrites the journal if most of it is superseded.
     pub(crate) fn tidy(&self) -> io::Result<()> {
         let mut groups = lock(&self.groups);

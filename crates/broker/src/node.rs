@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::budget::Budget;
 use crate::config::TopicSettings;
 use crate::coordinator::Coordinator;
-use crate::options::BrokerOptions;
+use crate::options::{BrokerOptions, Fsync};
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::rates::ClientRates;
@@ -117,9 +117,18 @@ impl Node {
             tracing::warn!(%error, "offsets that nobody uses were not removed");
         }
         drop(unchanging);
+        self.flush_journals(Instant::now());
         for tidied in [self.groups.tidy(), self.transactions.tidy()] {
             if let Err(error) = tidied {
                 tracing::warn!(%error, "a journal was not rewritten");
+            }
+        }
+    }
+
+    fn flush_journals(&self, now: Instant) {
+        for flushed in [self.groups.flush(now), self.transactions.flush(now)] {
+            if let Err(error) = flushed {
+                tracing::error!(%error, "a journal was not flushed");
             }
         }
     }
@@ -128,6 +137,10 @@ impl Node {
     /// appends any more; if it is not, the start takes longer.
     pub(crate) fn close(&self) {
         self.in_every_partition("a partition was not closed in order", |partition, _| partition.close());
+        // Whatever the interval, nothing waits for the next one.
+        if let Fsync::Every(interval) = self.options.fsync {
+            self.flush_journals(Instant::now() + interval);
+        }
     }
 
     fn in_every_partition(

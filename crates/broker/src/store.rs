@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::options::Fsync;
 
@@ -83,6 +84,8 @@ pub(crate) struct Journal {
     fsync: Fsync,
     /// Behind the last entry there is part of one that was not added.
     torn: bool,
+    /// Since when there are entries that are not on the disk, if they are to be.
+    unflushed: Option<Instant>,
 }
 
 impl Journal {
@@ -107,7 +110,8 @@ impl Journal {
             file.set_len(intact as u64)?;
         }
         let size_bytes = intact as u64;
-        Ok((Self { path: path.to_owned(), file, size_bytes, fsync, torn: false }, entries))
+        let journal = Self { path: path.to_owned(), file, size_bytes, fsync, torn: false, unflushed: None };
+        Ok((journal, entries))
     }
 
     /// Adds one entry, which must not contain a line feed. After an error it is not there.
@@ -127,6 +131,10 @@ impl Journal {
             return Err(error);
         }
         self.size_bytes += line.len() as u64;
+        match self.fsync {
+            Fsync::Every(_) => drop(self.unflushed.get_or_insert_with(Instant::now)),
+            Fsync::Never | Fsync::EveryAppend => {}
+        }
         Ok(())
     }
 
@@ -143,11 +151,24 @@ impl Journal {
         self.file = OpenOptions::new().append(true).open(&self.path)?;
         self.size_bytes = content.len() as u64;
         self.torn = false;
+        self.unflushed = None;
         Ok(())
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// The file, if its entries have waited for long enough to be flushed; to be flushed without a lock on
+    /// the journal. If that fails, only rewriting tells what is on the disk.
+    pub(crate) fn begin_flush(&mut self, now: Instant) -> io::Result<Option<File>> {
+        let (Fsync::Every(interval), Some(since)) = (self.fsync, self.unflushed) else { return Ok(None) };
+        if now.saturating_duration_since(since) < interval {
+            return Ok(None);
+        }
+        let file = self.file.try_clone().map_err(at("flush", &self.path))?;
+        self.unflushed = None;
+        Ok(Some(file))
     }
 }
 
@@ -175,6 +196,8 @@ fn intact_entries(content: &[u8]) -> (Vec<String>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn reopened(path: &Path) -> Vec<String> {
@@ -213,6 +236,24 @@ mod tests {
         content[10] ^= 1;
         fs::write(&path, content).unwrap();
         assert_eq!(Journal::open(&path, Fsync::EveryAppend).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn what_has_waited_for_the_interval_is_flushed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let interval = Duration::from_secs(1);
+        let flushed = |fsync, waited| {
+            let (mut journal, _) = Journal::open(&directory.path().join("journal"), fsync).unwrap();
+            let mut due = |at| journal.begin_flush(at).unwrap().is_some();
+            assert!(!due(Instant::now() + waited), "nothing was added");
+            journal.append("one").unwrap();
+            let later = Instant::now() + waited;
+            [later, later].map(|at| journal.begin_flush(at).unwrap().is_some())
+        };
+        assert_eq!(flushed(Fsync::Every(interval), interval), [true, false]);
+        assert_eq!(flushed(Fsync::Every(interval), interval / 2), [false, false]);
+        assert_eq!(flushed(Fsync::Never, interval), [false, false]);
+        assert_eq!(flushed(Fsync::EveryAppend, interval), [false, false]);
     }
 
     #[test]

@@ -455,6 +455,18 @@ impl Transactions {
         lock(&self.record).journal.append(&line).map_err(storage_error)
     }
 
+    /// Has on the disk what the journal is to have there by now.
+    pub(crate) fn flush(&self, now: Instant) -> io::Result<()> {
+        let due = lock(&self.record).journal.begin_flush(now)?;
+        match due.map(|file| file.sync_data()) {
+            Some(Err(error)) => {
+                tracing::error!(%error, "transactions were not flushed; they are written again");
+                self.rewrite()
+            }
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
     /// Rewrites the journal if most of it is superseded.
     pub(crate) fn tidy(&self) -> io::Result<()> {
         let record = lock(&self.record);

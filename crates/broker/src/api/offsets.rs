@@ -26,32 +26,49 @@ use crate::node::Node;
 use crate::offsets::{Committed, Place};
 use crate::wire::text;
 
-/// An offset that a client wants to be committed, if its metadata and its partition allow it.
-pub(super) fn committed(
-    node: &Node,
-    place: &Place,
-    (offset, leader_epoch): (i64, i32),
-    metadata: Option<&StrBytes>,
-) -> Result<Committed, ResponseError> {
-    if metadata.is_some_and(|metadata| metadata.len() > node.options.limits.offset_metadata_bytes_max) {
-        return Err(ResponseError::OffsetMetadataTooLarge);
+/// The offsets that one request wants to be committed, within a transaction or without.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Those that their metadata and their partitions allow.
+    pub(super) accepted: Vec<(Place, Committed)>,
+    /// One for each, in the order of the request.
+    checked: Vec<Result<(), ResponseError>>,
+}
+
+impl Wanted {
+    pub(super) fn add(
+        &mut self,
+        node: &Node,
+        place: Place,
+        (offset, leader_epoch): (i64, i32),
+        metadata: Option<&StrBytes>,
+    ) {
+        let too_large = |text: &StrBytes| text.len() > node.options.limits.offset_metadata_bytes_max;
+        let checked = if metadata.is_some_and(too_large) {
+            Err(ResponseError::OffsetMetadataTooLarge)
+        } else if node.topics.partition(&place.0, place.1).is_none() {
+            Err(ResponseError::UnknownTopicOrPartition)
+        } else {
+            let metadata = metadata.map(ToString::to_string).unwrap_or_default();
+            self.accepted.push((place, Committed { offset, leader_epoch, metadata }));
+            Ok(())
+        };
+        self.checked.push(checked);
     }
-    if node.topics.partition(&place.0, place.1).is_none() {
-        return Err(ResponseError::UnknownTopicOrPartition);
+
+    /// The code of each, in the order of the request, after the accepted ones were taken or not.
+    pub(super) fn codes(self, taken: Result<(), ResponseError>) -> impl Iterator<Item = i16> {
+        self.checked.into_iter().map(move |checked| Node::code(&taken.and(checked)))
     }
-    let metadata = metadata.map(ToString::to_string).unwrap_or_default();
-    Ok(Committed { offset, leader_epoch, metadata })
 }
 
 pub(super) fn commit(node: &Node, request: OffsetCommitRequest, _version: i16) -> OffsetCommitResponse {
-    let mut accepted = Vec::new();
-    let mut checked = Vec::new();
+    let mut wanted = Wanted::default();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let place = (topic.name.to_string(), partition.partition_index);
             let at = (partition.committed_offset, partition.committed_leader_epoch);
-            let offset = committed(node, &place, at, partition.committed_metadata.as_ref());
-            checked.push(offset.map(|offset| accepted.push((place, offset))));
+            wanted.add(node, place, at, partition.committed_metadata.as_ref());
         }
     }
     let claim = Claim {
@@ -59,14 +76,13 @@ pub(super) fn commit(node: &Node, request: OffsetCommitRequest, _version: i16) -
         instance: request.group_instance_id.as_deref(),
         generation: request.generation_id_or_member_epoch,
     };
-    let taken = node.groups.commit(&request.group_id, &claim, accepted, Instant::now());
-    let mut checked = checked.into_iter();
+    let accepted = std::mem::take(&mut wanted.accepted);
+    let mut codes = wanted.codes(node.groups.commit(&request.group_id, &claim, accepted, Instant::now()));
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
-            let result = taken.and(checked.next().unwrap_or(Ok(())));
             OffsetCommitResponsePartition::default()
                 .with_partition_index(partition.partition_index)
-                .with_error_code(Node::code(&result))
+                .with_error_code(codes.next().unwrap_or_default())
         });
         let partitions = partitions.collect();
         OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)

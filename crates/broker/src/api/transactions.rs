@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
     TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
-use super::offsets;
+use super::offsets::Wanted;
 use crate::group::Claim;
 use crate::log::batch::Outcome;
 use crate::node::Node;
@@ -113,14 +113,12 @@ pub(super) fn commit_offsets(
     request: TxnOffsetCommitRequest,
     _version: i16,
 ) -> TxnOffsetCommitResponse {
-    let mut accepted = Vec::new();
-    let mut checked = Vec::new();
+    let mut wanted = Wanted::default();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let place = (topic.name.to_string(), partition.partition_index);
             let at = (partition.committed_offset, partition.committed_leader_epoch);
-            let offset = offsets::committed(node, &place, at, partition.committed_metadata.as_ref());
-            checked.push(offset.map(|offset| accepted.push((place, offset))));
+            wanted.add(node, place, at, partition.committed_metadata.as_ref());
         }
     }
     let claim = Claim {
@@ -130,16 +128,15 @@ pub(super) fn commit_offsets(
     };
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
     let from = (request.transactional_id.as_str(), producer);
+    let accepted = std::mem::take(&mut wanted.accepted);
     let held = node.transactions.hold_offsets(from, (&request.group_id, &claim), accepted, Instant::now());
     // Clients of every version take this API's fencing as a stale epoch.
-    let held = for_version(held, i16::MAX, 0);
-    let mut checked = checked.into_iter();
+    let mut codes = wanted.codes(for_version(held, i16::MAX, 0));
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
-            let result = held.and(checked.next().unwrap_or(Ok(())));
             TxnOffsetCommitResponsePartition::default()
                 .with_partition_index(partition.partition_index)
-                .with_error_code(Node::code(&result))
+                .with_error_code(codes.next().unwrap_or_default())
         });
         let partitions = partitions.collect();
         TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)

@@ -1,5 +1,6 @@
 //! What keeps `tidegate up` from starting: each is said in one line, with what to do in the next.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -95,6 +96,57 @@ async fn a_clickhouse_that_is_not_there_is_named() {
     let mut args = command(folder.path(), None);
     args.extend(["--clickhouse", "/nowhere/clickhouse"]);
     refused(&tidegate(args).await, 1, "engine `/nowhere/clickhouse`", "is not a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_no_clickhouse_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("clickhouse");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let data = folder.path().join("data");
+    let mut args = command(&data, None);
+    args.extend(["--clickhouse", text(&program)]);
+    let ran = tidegate(args).await;
+    refused(&ran, 1, "start the embedded clickhouse", "told no release but nothing");
+    assert!(ran.stderr.contains("26.7 or newer"), "{}", ran.stderr);
+}
+
+/// A server that answers each statement as ClickHouse 18.16 does.
+fn old_clickhouse() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut bytes = [0; 4096];
+            let answer = loop {
+                let length = stream.read(&mut bytes).unwrap();
+                request.extend_from_slice(&bytes[..length]);
+                let asked = String::from_utf8_lossy(&request);
+                match asked.contains("SELECT version()") {
+                    true => break "18.16.1\n",
+                    false if asked.contains("system.settings") || length == 0 => break "0\n",
+                    false => {}
+                }
+            };
+            let length = answer.len();
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all((head + answer).as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_deduplication_tokens_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("http://me:sesame@{}", old_clickhouse());
+    let mut args = command(folder.path(), None);
+    args.extend(["--clickhouse", &url]);
+    let ran = tidegate(args).await;
+    refused(&ran, 1, "it is ClickHouse 18.16.1", "hint: use ClickHouse 22.2 or newer");
+    assert!(!ran.stderr.contains("sesame"), "{}", ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
