@@ -10,6 +10,7 @@ use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
 use crate::reader::WrittenName;
 use crate::scalar::{Scalar, TimeReading};
+use crate::usual::Usual;
 
 /// A column that takes a field.
 #[derive(Debug)]
@@ -115,6 +116,7 @@ const fn node(shape: Shape) -> Node {
         absent: Absent::Ignore,
         filled_by: None,
         once: false,
+        usual: Usual::None,
     }
 }
 

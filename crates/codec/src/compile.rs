@@ -10,6 +10,7 @@ use crate::node::{Absent, Node, NodeId};
 use crate::options::{ColumnOptions, Limits, Metadata, PlanOptions, UnknownFields};
 use crate::plan::{PlanError, PlannedColumns};
 use crate::scalar::{Scalar, TimeReading};
+use crate::usual::Usual;
 
 /// A plan's insides.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ pub(crate) fn compile(
     let root = builder.root(&tree);
     for node in &mut builder.nodes {
         node.once = node.reads_once();
+        node.usual = Usual::of(node);
     }
     let limits = Limits { depth_max: options.limits.depth_max.clamp(1, Limits::DEPTH_MAX), ..options.limits };
     Ok(Compiled {

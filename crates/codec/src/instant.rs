@@ -72,6 +72,48 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
     days(digits(&[y1, y2, y3, y4])?, digits(&[m1, m2])?, digits(&[d1, d2])?)
 }
 
+/// RFC 3339 as most writers have it: a capital `T` and `Z` or an offset, at most nine digits of the second,
+/// no leap second. Whatever this reads, [`parse_date_time`] and the format `date-time` accept as well.
+#[inline]
+pub(crate) fn usual_date_time(text: &[u8]) -> Option<Instant> {
+    let (head, mut rest) = text.split_first_chunk::<19>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2] = *head else {
+        return None;
+    };
+    let (mut digits, mut wrong) = ([0_u32; 14], false);
+    for (digit, byte) in digits.iter_mut().zip([y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, i1, i2, s1, s2]) {
+        *digit = u32::from(byte.wrapping_sub(b'0'));
+        wrong |= *digit > 9;
+    }
+    let two = |at: usize| digits[at] * 10 + digits[at + 1];
+    let (hour, minute, second) = (two(8), two(10), two(12));
+    if wrong || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let mut nanos = 0;
+    if let [b'.', fraction @ ..] = rest {
+        let (mut length, mut unit) = (0, 1_000_000_000);
+        while let Some(digit) = fraction.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10) {
+            unit /= 10;
+            nanos += u32::from(digit) * unit;
+            length += 1;
+        }
+        // Beyond the ninth digit the unit is nothing.
+        if length == 0 || length > 9 {
+            return None;
+        }
+        rest = &fraction[length..];
+    }
+    let offset = match rest {
+        [b'Z'] => 0,
+        [b'+' | b'-', _, _, b':', _, _] => parse_offset(rest)?,
+        _ => return None,
+    };
+    let day = days(two(0) * 100 + two(2), two(4), two(6))?;
+    let seconds = i64::from(day) * 86_400 + i64::from(hour * 3600 + minute * 60 + second) - i64::from(offset);
+    Some(Instant { seconds, nanos, finer: false, zoned: true })
+}
+
 /// RFC 3339, and of ISO 8601 what differs from it only in a space for the `T`, a comma for the point,
 /// seconds or offset left out, an offset without colon or minutes. A leap second is the second after.
 pub(crate) fn parse_date_time(text: &str) -> Option<Instant> {

@@ -22,6 +22,8 @@ mod plan;
 mod reader;
 mod refusal;
 mod scalar;
+mod scan;
+mod usual;
 mod walk;
 
 pub use block::{Block, DroppedField};

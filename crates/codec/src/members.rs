@@ -18,6 +18,53 @@ use crate::walk::Walk;
 /// Seeded alike everywhere: hashes of a record's names are compared with each other only.
 const NAMES: FixedState = FixedState::with_seed(0);
 
+/// Which fields of an object have come, one bit a field: the first 64 here, the others in a block's memory,
+/// where those of the objects around it stand too.
+struct Seen {
+    first: u64,
+    /// Where this object's bits begin in the memory.
+    base: usize,
+    words: usize,
+}
+
+impl Seen {
+    #[inline]
+    fn new(memory: &mut Memory, n_fields: usize) -> Self {
+        let (base, words) = (memory.seen.len(), n_fields.saturating_sub(1) / 64);
+        if words > 0 {
+            memory.seen.resize(base + words, 0);
+        }
+        Self { first: 0, base, words }
+    }
+
+    /// `false` if the field has come before.
+    #[inline]
+    fn insert(&mut self, memory: &mut Memory, at: usize) -> bool {
+        let word = match at / 64 {
+            0 => &mut self.first,
+            word => &mut memory.seen[self.base + word - 1],
+        };
+        let (bit, before) = (1 << (at % 64), *word);
+        *word |= bit;
+        before & bit == 0
+    }
+
+    fn contains(&self, memory: &Memory, at: usize) -> bool {
+        let word = match at / 64 {
+            0 => self.first,
+            word => memory.seen[self.base + word - 1],
+        };
+        word & (1 << (at % 64)) != 0
+    }
+
+    #[inline]
+    fn forget(self, memory: &mut Memory) {
+        if self.words > 0 {
+            memory.seen.truncate(self.base);
+        }
+    }
+}
+
 enum Name<'a> {
     Known(usize),
     Unknown(RawString<'a>),
@@ -31,9 +78,8 @@ impl<'p> Walk<'p, '_> {
         rules: Option<&'p Rules>,
         columns: &mut [Column],
     ) -> Outcome {
-        let seen_first = self.memory.seen.len();
+        let mut seen = Seen::new(self.memory, plan.fields.len());
         let names_first = self.memory.names.len();
-        self.memory.seen.resize(seen_first + plan.fields.len().div_ceil(64), 0);
         let (mut after, mut count, mut n_seen) = (0, 0_u64, 0);
         self.reader.take(b'{');
         if !self.reader.take(b'}') {
@@ -41,20 +87,16 @@ impl<'p> Walk<'p, '_> {
                 match self.name(plan, &mut after)? {
                     Name::Known(at) => {
                         let field = &plan.fields[at];
-                        let seen = &mut self.memory.seen[seen_first + at / 64];
-                        let bit = 1 << (at % 64);
-                        if *seen & bit != 0 {
+                        if !seen.insert(self.memory, at) {
                             return Err(duplicate(&field.name));
                         }
-                        *seen |= bit;
                         n_seen += 1;
-                        if field.wanted || plan.unknown == Unknown::Keep {
+                        let read = if field.wanted || plan.unknown == Unknown::Keep {
                             self.member(plan, field, columns)
-                                .map_err(|refusal| refusal.within(&field.name))?;
                         } else {
                             self.unwanted(plan, Some(field.node), &field.name)
-                                .map_err(|refusal| refusal.within(&field.name))?;
-                        }
+                        };
+                        read.map_err(|refusal| refusal.within(&field.name))?;
                     }
                     Name::Unknown(raw) => self.stranger(plan, raw)?,
                 }
@@ -65,13 +107,13 @@ impl<'p> Walk<'p, '_> {
             }
         }
         if n_seen < plan.fields.len() {
-            self.absent(plan, seen_first, columns)?;
+            self.absent(plan, &seen, columns)?;
         }
         if let Some(objects) = rules.and_then(|rules| rules.objects.as_ref()) {
             let checked = objects.check_count(count);
             checked.map_err(|violation| Refusal::validate(*violation, &format!("{count} members")))?;
         }
-        self.memory.seen.truncate(seen_first);
+        seen.forget(self.memory);
         check_distinct(self.memory, names_first)
     }
 
@@ -120,15 +162,22 @@ impl<'p> Walk<'p, '_> {
     /// one.
     #[inline]
     fn name(&mut self, plan: &ObjectPlan, after: &mut usize) -> Outcome<Name<'p>> {
-        if self.reader.peek() != b'"' {
-            return Err(self.reader.unexpected("a member's name"));
-        }
+        let quote = self.reader.peek();
         let predicted = self.memory.next[plan.base + *after] as usize;
         if let Some(field) = plan.fields.get(predicted)
             && self.reader.take_name(&field.written)
         {
             *after = predicted + 1;
             return Ok(Name::Known(predicted));
+        }
+        self.found_name(plan, quote, after)
+    }
+
+    /// A name that is not the predicted one.
+    #[inline(never)]
+    fn found_name(&mut self, plan: &ObjectPlan, quote: u8, after: &mut usize) -> Outcome<Name<'p>> {
+        if quote != b'"' {
+            return Err(self.reader.unexpected("a member's name"));
         }
         let raw = self.reader.string()?;
         let known = plan.index.get(raw.text(&mut self.memory.key)).copied();
@@ -205,9 +254,9 @@ impl<'p> Walk<'p, '_> {
 
     /// The members that did not come.
     #[inline(never)]
-    fn absent(&mut self, plan: &'p ObjectPlan, seen_first: usize, columns: &mut [Column]) -> Outcome {
+    fn absent(&mut self, plan: &'p ObjectPlan, seen: &Seen, columns: &mut [Column]) -> Outcome {
         for (at, field) in plan.fields.iter().enumerate() {
-            if self.memory.seen[seen_first + at / 64] & (1 << (at % 64)) != 0 {
+            if seen.contains(self.memory, at) {
                 continue;
             }
             if field.required {
@@ -311,9 +360,13 @@ impl<'p> Walk<'p, '_> {
 }
 
 /// Whether no name stands twice among those since `names_first`, which are forgotten.
+#[inline]
 fn check_distinct(memory: &mut Memory, names_first: usize) -> Outcome {
     /// Up to here comparing each with each is faster than sorting.
     const COMPARED_MAX: usize = 16;
+    if memory.names.len() == names_first {
+        return Ok(());
+    }
     let names = &mut memory.names[names_first..];
     let repeated = if names.len() <= COMPARED_MAX {
         names.iter().enumerate().any(|(at, name)| names[..at].contains(name))

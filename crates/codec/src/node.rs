@@ -5,6 +5,7 @@ use tidegate_schema::{Choice, Rules};
 
 use crate::reader::WrittenName;
 use crate::scalar::Scalar;
+use crate::usual::Usual;
 
 /// Names a [`Node`] of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     /// Whether a value is read once and its own type decides nothing: most nodes, found by
     /// [`Node::reads_once`].
     pub(crate) once: bool,
+    /// What most of the node's values are.
+    pub(crate) usual: Usual,
 }
 
 impl Node {

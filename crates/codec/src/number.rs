@@ -3,7 +3,7 @@
 use ethnum::{I256, U256};
 use tidegate_schema::Decimal;
 
-use crate::reader::RawNumber;
+use crate::reader::{PlainNumber, RawNumber};
 
 /// The integer that a number is, if it is one (`1.0` and `1e3` are) and fits.
 pub(crate) fn integer(number: &RawNumber<'_>) -> Option<i128> {
@@ -49,10 +49,9 @@ pub(crate) fn signed256(text: &str, scale: u32, digits_max: usize) -> Option<[u8
 /// `number × 10^scale`, if that is an integer of at most `precision` digits (up to 38).
 pub(crate) fn decimal(number: &RawNumber<'_>, scale: u8, precision: u8) -> Option<i128> {
     let limit = 10_i128.pow(u32::from(precision.min(38)));
-    let value = match (number.small, plain(number.text, scale)) {
-        (Some(value), _) => i128::from(value).checked_mul(10_i128.pow(u32::from(scale)))?,
-        (None, Some(value)) => value,
-        (None, None) => {
+    let value = match number.small {
+        Some(value) => i128::from(value).checked_mul(10_i128.pow(u32::from(scale)))?,
+        None => {
             let value =
                 i128::try_from(magnitude(number.text, u32::from(scale), usize::from(precision))?).ok()?;
             if number.text.starts_with('-') { -value } else { value }
@@ -61,28 +60,46 @@ pub(crate) fn decimal(number: &RawNumber<'_>, scale: u8, precision: u8) -> Optio
     (-limit < value && value < limit).then_some(value)
 }
 
-/// The quick way for decimals as they usually are: few digits, no exponent.
-fn plain(text: &str, scale: u8) -> Option<i128> {
-    const LENGTH_MAX: usize = 18;
-    let bytes = text.as_bytes();
-    if bytes.len() > LENGTH_MAX || scale > 18 {
-        return None;
+/// Powers of ten that are integers of 64 bits.
+const POWERS: [i64; 19] = {
+    let mut powers = [1; 19];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
     }
-    let negative = bytes.first() == Some(&b'-');
-    let (mut value, mut places): (i64, Option<u32>) = (0, None);
-    for byte in &bytes[usize::from(negative)..] {
-        match byte {
-            b'0'..=b'9' => {
-                value = value * 10 + i64::from(byte - b'0');
-                places = places.map(|places| places + 1);
-            }
-            b'.' => places = Some(0),
-            _ => return None,
+    powers
+};
+
+impl PlainNumber {
+    /// Whether it is at least `low` and at most `high`.
+    #[inline]
+    pub(crate) fn within(self, low: i64, high: i64) -> bool {
+        let value = i128::from(self.value);
+        let scaled = |bound: i64| i128::from(bound) * i128::from(POWERS[usize::from(self.places)]);
+        if self.places == 0 {
+            return low <= self.value && self.value <= high;
         }
+        scaled(low) <= value && value <= scaled(high)
     }
-    let missing = u32::from(scale).checked_sub(places.unwrap_or(0))?;
-    let value = i128::from(value) * 10_i128.pow(missing);
-    Some(if negative { -value } else { value })
+
+    /// `number × 10^scale`, if that is an integer of at most `precision` digits (up to 18).
+    #[inline]
+    pub(crate) fn decimal(self, scale: u8, precision: u8) -> Option<i64> {
+        let power = POWERS.get(usize::from(scale.checked_sub(self.places)?))?;
+        let value = self.value.checked_mul(*power)?;
+        let limit = *POWERS.get(usize::from(precision))?;
+        (-limit < value && value < limit).then_some(value)
+    }
+
+    /// The nearest double, where two doubles that are exact give it by one division (Clinger, "How to read
+    /// floating point numbers accurately", 1990).
+    #[inline]
+    pub(crate) fn double(self) -> Option<f64> {
+        const EXACT_MAX: u64 = 1 << 53;
+        let power = POWERS[usize::from(self.places)];
+        (self.value.unsigned_abs() <= EXACT_MAX).then(|| self.value as f64 / power as f64)
+    }
 }
 
 /// The nearest double; `None` past the largest.

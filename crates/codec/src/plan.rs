@@ -129,6 +129,14 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The same plan without shortcuts for usual values.
+    #[cfg(test)]
+    pub(crate) fn without_usual(mut self) -> Self {
+        let compiled = Arc::get_mut(&mut self.compiled).expect("the plan is not shared");
+        compiled.nodes.iter_mut().for_each(|node| node.usual = crate::usual::Usual::None);
+        self
+    }
+
     /// An empty block for this plan.
     #[must_use]
     pub fn block(&self) -> Block {

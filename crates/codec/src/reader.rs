@@ -3,6 +3,7 @@
 use tidegate_core::ReasonCode;
 
 use crate::refusal::{Outcome, Refusal};
+use crate::scan::{before_special, special};
 
 /// A string as it stands between its quotes. Its escapes have been checked.
 #[derive(Debug, Clone, Copy)]
@@ -19,66 +20,18 @@ pub(crate) struct RawNumber<'a> {
     pub(crate) small: Option<i64>,
 }
 
+/// A number as most are: `value / 10^places`, written in at most 18 digits without an exponent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlainNumber {
+    pub(crate) value: i64,
+    pub(crate) places: u8,
+}
+
 /// A place in a JSON text that is known to be UTF-8.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each byte of `word` that is zero; exact up to the first one.
-#[inline]
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHS
-}
-
-/// What ends a string, or a piece of it without escapes.
-#[inline]
-const fn special(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
-}
-
-/// The high bit of each byte of `word` that is special; exact up to the first one.
-#[inline]
-const fn specials(word: u64) -> u64 {
-    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    zeros(word ^ (ONES * b'"' as u64)) | zeros(word ^ (ONES * b'\\' as u64)) | control
-}
-
-/// Without branches, so that compilers make it one comparison of vectors.
-#[inline]
-fn any_special(block: &[u8; BLOCK]) -> bool {
-    let found = block.iter().fold(0, |found, byte| {
-        found | u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20)
-    });
-    found != 0
-}
-
-/// Where a text is longer than a few words, so many bytes are looked at together.
-const BLOCK: usize = 32;
-
-/// How many bytes stand before the first quote, backslash or control character, or all of them.
-#[inline]
-fn before_special(bytes: &[u8]) -> usize {
-    let (mut at, mut rest) = (0, bytes);
-    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-        let found = specials(u64::from_le_bytes(*chunk));
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        (at, rest) = (at + 8, behind);
-        if at == 16 {
-            while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>()
-                && !any_special(block)
-            {
-                (at, rest) = (at + BLOCK, behind);
-            }
-        }
-    }
-    at + rest.iter().position(|byte| special(*byte)).unwrap_or(rest.len())
 }
 
 /// A member's name as it mostly stands in a JSON text: in quotes, a colon behind it.
@@ -126,7 +79,8 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Goes back to a place where it was before.
+    /// Goes to a place: back to where it was before, or behind what [`Reader::plain_string`] or
+    /// [`Reader::plain_number`] has seen.
     pub(crate) const fn rewind(&mut self, at: usize) {
         self.at = at;
     }
@@ -275,6 +229,68 @@ impl<'a> Reader<'a> {
             _ => return Err(self.unexpected("an escape")),
         };
         Ok(())
+    }
+
+    /// Where the bytes of the string that is next begin and end, if it has no escapes. It is not passed over.
+    #[inline]
+    pub(crate) fn plain_string(&mut self) -> Option<(usize, usize)> {
+        if self.peek() != b'"' {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = start + before_special(self.text.as_bytes().get(start..)?);
+        (self.text.as_bytes().get(end) == Some(&b'"')).then_some((start, end))
+    }
+
+    /// The number that is next, if it is a plain one, and where it ends. It is not passed over. A zero with a
+    /// sign is not plain, for its sign is part of its value.
+    #[inline]
+    pub(crate) fn plain_number(&mut self) -> Option<(PlainNumber, usize)> {
+        const DIGITS_MAX: usize = 18;
+        let negative = self.peek() == b'-';
+        let bytes = self.text.as_bytes();
+        let first = self.at + usize::from(negative);
+        let (mut value, mut at) = (0_i64, first);
+        let mut digits_of = |mut at: usize| {
+            while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10) {
+                value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+                at += 1;
+            }
+            at
+        };
+        at = digits_of(at);
+        let whole = at - first;
+        if whole == 0 || (whole > 1 && bytes[first] == b'0') {
+            return None;
+        }
+        let mut places = 0;
+        if bytes.get(at) == Some(&b'.') {
+            let point = at;
+            at = digits_of(at + 1);
+            places = at - point - 1;
+            if places == 0 {
+                return None;
+            }
+        }
+        if whole + places > DIGITS_MAX
+            || matches!(bytes.get(at), Some(b'e' | b'E'))
+            || (negative && value == 0)
+        {
+            return None;
+        }
+        Some((PlainNumber { value: if negative { -value } else { value }, places: places as u8 }, at))
+    }
+
+    /// The text's bytes.
+    #[inline]
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// The text between two places.
+    #[inline]
+    pub(crate) fn between(&self, start: usize, end: usize) -> &'a str {
+        &self.text[start..end]
     }
 
     /// A number, from its sign or first digit on.

@@ -24,7 +24,7 @@ pub(crate) enum Token<'a> {
 /// How a scalar type takes values.
 #[derive(Debug, Clone)]
 pub(crate) struct Scalar {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// The type's name, for reasons.
     pub(crate) name: String,
     /// Whether numbers that JSON's writers often cannot write (64 bits and more, decimals) may stand in
@@ -33,7 +33,7 @@ pub(crate) struct Scalar {
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+pub(crate) enum Kind {
     Bool,
     Integer { low: i128, high: i128, wide: bool },
     UInt128,
@@ -62,7 +62,7 @@ pub(crate) struct TimeReading {
 }
 
 /// 1900-01-01T00:00:00Z and the second after 2299-12-31T23:59:59Z.
-const DATE_TIME_64: (i64, i64) = (-2_208_988_800, 10_413_792_000);
+pub(crate) const DATE_TIME_64: (i64, i64) = (-2_208_988_800, 10_413_792_000);
 
 impl Scalar {
     /// `None` if the type is not a scalar.
@@ -283,10 +283,10 @@ impl Scalar {
                 }
             }
             (Kind::Uuid, Column::Uuid(values)) => {
-                values.push(uuid(text).ok_or_else(|| self.bad_format(text))?)
+                values.push(uuid(text.as_bytes()).ok_or_else(|| self.bad_format(text))?)
             }
             (Kind::IPv4, Column::UInt32(values)) => {
-                values.push(ipv4(text).map(u32::from).ok_or_else(|| self.bad_format(text))?);
+                values.push(ipv4(text.as_bytes()).map(u32::from).ok_or_else(|| self.bad_format(text))?);
             }
             (Kind::IPv6, Column::IPv6(values)) => {
                 values
@@ -368,7 +368,7 @@ fn shortened(name: &str) -> &str {
 
 /// As [`push_integer`], for the integers that most are, and columns of nothing else.
 #[inline]
-fn push_small(value: i64, column: &mut Column) -> bool {
+pub(crate) fn push_small(value: i64, column: &mut Column) -> bool {
     match column {
         Column::Int64(values) => {
             values.push(value);
@@ -423,8 +423,7 @@ const HEXADECIMAL: [u8; 256] = {
 };
 
 /// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` as high and low half.
-fn uuid(text: &str) -> Option<[u64; 2]> {
-    let bytes = text.as_bytes();
+pub(crate) fn uuid(bytes: &[u8]) -> Option<[u64; 2]> {
     if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|at| bytes[*at] != b'-') {
         return None;
     }

@@ -53,6 +53,9 @@ impl<'p, 'm> Walk<'p, 'm> {
     #[inline]
     pub(crate) fn value(&mut self, id: NodeId, columns: &mut [Column]) -> Outcome {
         let node = &self.plan.nodes[id.0];
+        if node.usual.read(&mut self.reader, columns) {
+            return Ok(());
+        }
         if node.rules.is_none() && matches!(node.shape, Shape::Skip) {
             return self.skip_strictly();
         }

@@ -66,7 +66,7 @@ impl Format {
             Known::Date => date(text.as_bytes()),
             Known::Time => time(text.as_bytes()),
             Known::Uuid => uuid(text.as_bytes()),
-            Known::Ipv4 => ipv4(text).is_some(),
+            Known::Ipv4 => ipv4(text.as_bytes()).is_some(),
             Known::Ipv6 => text.parse::<Ipv6Addr>().is_ok(),
             Known::Usual(usual, validator) => {
                 usual(text) || validator.is_valid(&Value::String(text.to_owned()))
@@ -86,42 +86,53 @@ fn usual(name: &str) -> fn(&str) -> bool {
 /// `http://` or `https://`, and after it characters that a URI may hold in its path. Host and port are
 /// where a URI is delicate, so the host must be plain labels.
 fn usual_uri(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+    let text = text.as_bytes();
+    let Some(rest) = text.strip_prefix(b"https://").or_else(|| text.strip_prefix(b"http://")) else {
         return false;
     };
-    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-    let (host, path) = rest.split_at(end);
-    // Blocks without an early end: compilers make each a few comparisons of vectors.
-    let (blocks, rest) = path.as_bytes().as_chunks::<16>();
-    let block = |block: &[u8; 16]| block.iter().fold(1, |all, byte| all & u8::from(path_byte(*byte))) == 1;
-    usual_host(host) && blocks.iter().all(block) && rest.iter().all(|byte| path_byte(*byte))
+    let Some(end) = usual_host(rest) else { return false };
+    // Without an early end, so that compilers unroll it.
+    rest[end..].iter().fold(true, |all, byte| all & IN_PATH[usize::from(*byte)])
 }
 
-/// RFC 3986's `unreserved` characters and the slash. Hyphen, point, slash and digits are neighbours.
-const fn path_byte(byte: u8) -> bool {
-    ((byte | 0x20).wrapping_sub(b'a') < 26)
-        | (byte.wrapping_sub(b'-') <= b'9' - b'-')
-        | (byte == b'_')
-        | (byte == b'~')
-}
+/// RFC 3986's `unreserved` characters and the slash.
+const IN_PATH: [bool; 256] = {
+    let mut known = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        known[byte] =
+            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'/');
+        byte += 1;
+    }
+    known
+};
 
 fn usual_email(text: &str) -> bool {
     let Some((local, host)) = text.split_once('@') else { return false };
     let atom = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    local.len() <= 64 && local.split('.').all(atom) && host.contains('.') && usual_host(host)
+    local.len() <= 64
+        && local.split('.').all(atom)
+        && host.contains('.')
+        && usual_host(host.as_bytes()) == Some(host.len())
 }
 
-/// Labels of letters and digits; a hyphen is left to the validator, for it may begin punycode.
-fn usual_host(host: &str) -> bool {
-    let mut label = 0;
-    for byte in host.bytes() {
-        label = match byte {
-            b'.' if label > 0 => 0,
-            byte if byte.is_ascii_alphanumeric() && label < 63 => label + 1,
-            _ => return false,
-        };
+/// How long a host of labels is that begins a text and ends with it or at a slash. Labels are of letters
+/// and digits; a hyphen is left to the validator, for it may begin punycode, and so are longer hosts than
+/// one label may be.
+fn usual_host(text: &[u8]) -> Option<usize> {
+    const LENGTH_MAX: usize = 63;
+    let mut before = b'.';
+    let mut length = 0;
+    for byte in text {
+        match byte {
+            b'/' => break,
+            b'.' if before == b'.' => return None,
+            b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => before = *byte,
+            _ => return None,
+        }
+        length += 1;
     }
-    label > 0 && host.len() <= 190
+    (before != b'.' && length <= LENGTH_MAX).then_some(length)
 }
 
 fn digits(text: &[u8]) -> Option<u32> {
@@ -131,9 +142,9 @@ fn digits(text: &[u8]) -> Option<u32> {
 /// An IPv4 address as four decimal numbers, none with a leading zero (RFC 6943 section 3.1.1, strict), as
 /// [`std::net::Ipv4Addr`] reads it.
 #[must_use]
-pub fn ipv4(text: &str) -> Option<Ipv4Addr> {
+pub fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     for (at, octet) in octets.iter_mut().enumerate() {
         if at > 0 {
             rest = rest.strip_prefix(b".")?;
@@ -261,9 +272,9 @@ mod tests {
             text in r"([0-9]{0,4}\.){2,4}[0-9]{0,4}|[0-9.]{0,16}",
             octets in any::<[u8; 4]>(),
         ) {
-            prop_assert_eq!(ipv4(&text), text.parse().ok());
+            prop_assert_eq!(ipv4(text.as_bytes()), text.parse().ok());
             let address = Ipv4Addr::from(octets);
-            prop_assert_eq!(ipv4(&address.to_string()), Some(address));
+            prop_assert_eq!(ipv4(address.to_string().as_bytes()), Some(address));
         }
     }
 

@@ -226,6 +226,13 @@ impl NumberRules {
         self.minimum.as_ref()
     }
 
+    /// The integers that pass, ends included, where that says all there is to say: a number between the two
+    /// ends passes, whether it is an integer or not.
+    #[must_use]
+    pub const fn integers(&self) -> Option<(i64, i64)> {
+        self.integers
+    }
+
     /// To be called after the last change of the bounds.
     pub(crate) fn settle(&mut self) {
         let low = self.minimum.as_ref().map_or(Some(i64::MIN), |bound| {
@@ -327,6 +334,24 @@ impl StringRules {
     #[must_use]
     pub fn one_of(&self) -> Option<&[String]> {
         self.one_of.as_deref()
+    }
+
+    /// The least and the most characters.
+    #[must_use]
+    pub const fn length(&self) -> (Option<u64>, Option<u64>) {
+        (self.length_min, self.length_max)
+    }
+
+    /// The formats that are asserted.
+    #[must_use]
+    pub fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
+    /// Whether there are patterns.
+    #[must_use]
+    pub fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
     }
 
     /// Checks a string, unescaped.
