@@ -392,6 +392,9 @@ fn duplicate(name: &str) -> Box<Refusal> {
 
 fn put_key(scalar: &Scalar, dictionary: bool, name: &str, column: &mut Column) -> Outcome {
     if let (true, Column::LowCardinality(values)) = (dictionary, &mut *column) {
+        if scalar.text() && values.push_str(name) {
+            return Ok(());
+        }
         put_key(scalar, false, name, values.value_mut())?;
         values.end_value();
         return Ok(());

@@ -130,6 +130,8 @@ pub(crate) struct OpenBatch {
     records_bytes: usize,
     parts: Vec<Part>,
     part_by_event: HashMap<String, usize>,
+    /// The part of every record, once it is known, where no record decides about its table.
+    only_part: Option<usize>,
     rejected: Vec<Rejected>,
     n_tombstones: usize,
     held: Held,
@@ -155,6 +157,7 @@ impl OpenBatch {
             records_bytes: 0,
             parts: Vec::new(),
             part_by_event: HashMap::new(),
+            only_part: None,
             rejected: Vec::new(),
             n_tombstones: 0,
             held: budget.hold(),
@@ -249,19 +252,34 @@ impl OpenBatch {
                 Ok(())
             }
             (None, Tombstones::Reject) => Err(tombstone()),
-            (Some(_), _) => match route::resolve(&self.settings.route, source, record) {
-                Err(reject) => Err(reject),
-                Ok(resolved) => match self.part_for(&resolved, tables).await {
-                    Err(NoPlan::Fault(fault)) => return Err(fault),
-                    Err(NoPlan::Reject(reject)) => Err(reject),
-                    Ok(part) => self.parts[part].append(source, record, index),
-                },
+            (Some(_), _) => match self.part_of(source, record, tables).await {
+                Err(NoPlan::Fault(fault)) => return Err(fault),
+                Err(NoPlan::Reject(reject)) => Err(reject),
+                Ok(part) => self.parts[part].append(source, record, index),
             },
         };
         if let Err(reject) = fate {
             self.rejected.push(Rejected { index, reject: *reject });
         }
         Ok(())
+    }
+
+    /// The part that takes a record.
+    async fn part_of<W: Warehouse>(
+        &mut self,
+        source: &TopicPartition,
+        record: &Record<'_>,
+        tables: &Tables<W>,
+    ) -> Result<usize, NoPlan> {
+        if let Some(part) = self.only_part {
+            return Ok(part);
+        }
+        let resolved = route::resolve(&self.settings.route, source, record).map_err(NoPlan::Reject)?;
+        let part = self.part_for(&resolved, tables).await?;
+        if !route::from_content(&self.settings.route) {
+            self.only_part = Some(part);
+        }
+        Ok(part)
     }
 
     async fn part_for<W: Warehouse>(
