@@ -63,7 +63,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             formed = self.form(batch, Arc::clone(&part.plan), rows.iter().copied()).0;
             &formed.block
         };
-        let mut native = Vec::new();
+        let mut native = Vec::with_capacity(block.size_bytes());
         block.encode(&mut native);
         let native = Bytes::from(native);
         let encoded = EncodedBlock { native: &native, columns: block.columns(), rows: block.rows() };

@@ -132,6 +132,8 @@ pub(crate) struct OpenBatch {
     part_by_event: HashMap<String, usize>,
     /// The part of every record, once it is known, where no record decides about its table.
     only_part: Option<usize>,
+    /// Parts without rows, whose memory is used before new memory is asked for.
+    spare: Vec<Part>,
     rejected: Vec<Rejected>,
     n_tombstones: usize,
     held: Held,
@@ -158,12 +160,19 @@ impl OpenBatch {
             parts: Vec::new(),
             part_by_event: HashMap::new(),
             only_part: None,
+            spare: Vec::new(),
             rejected: Vec::new(),
             n_tombstones: 0,
             held: budget.hold(),
             bytes_max: settings.flush.bytes_max.min(budget.batch_bytes_max()),
             settings: Arc::clone(settings),
         }
+    }
+
+    /// Takes over the memory of a batch that was delivered: where batches follow each other, the system
+    /// need not find and clear as much for each of them again.
+    pub(crate) fn reuse(&mut self, delivered: Vec<Part>) {
+        self.spare = delivered.into_iter().map(Part::emptied).collect();
     }
 
     /// When the batch is to be closed even if it is not full; `None` while it is empty or replays.
@@ -291,7 +300,8 @@ impl OpenBatch {
             return Ok(*part);
         }
         let plan = tables.plan(resolved).await?;
-        self.parts.push(Part::new(plan));
+        let spare = self.spare.iter().position(|part| Arc::ptr_eq(&part.plan, &plan));
+        self.parts.push(spare.map_or_else(|| Part::new(plan), |at| self.spare.swap_remove(at)));
         self.part_by_event.insert(resolved.event.clone(), self.parts.len() - 1);
         Ok(self.parts.len() - 1)
     }
@@ -327,6 +337,14 @@ impl Part {
     pub(crate) fn new(plan: Arc<TablePlan>) -> Self {
         let block = plan.plan.block();
         Self { plan, block, rows: Vec::new(), n_dropped: 0 }
+    }
+
+    /// No rows any more; the memory stays.
+    fn emptied(mut self) -> Self {
+        self.block.clear();
+        self.rows.clear();
+        self.n_dropped = 0;
+        self
     }
 
     /// What its tokens and checkpoints call it.

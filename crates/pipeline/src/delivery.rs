@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::backoff::Backoff;
-use crate::batch::{Batch, oldest_wait};
+use crate::batch::{Batch, Part, oldest_wait};
 use crate::dead_letter_table::dead_letter_block;
 use crate::halt::{HaltGuard, Halted};
 use crate::metrics::ConnectorMetrics;
@@ -49,12 +49,14 @@ pub(crate) enum Undelivered {
 }
 
 /// A batch whose rows and dead letters are durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Delivered {
     /// One past the batch's last offset.
     pub(crate) end: i64,
     /// Whether the checkpoint says so already; if not, the next intent says it too.
     pub(crate) committed: bool,
+    /// The batch's parts, for the memory that they have.
+    pub(crate) parts: Vec<Part>,
 }
 
 /// How long after a commit a process counts on owning the partition still. Before it sends anything
@@ -101,7 +103,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             Some((begun, intent)) => Course::resumed(begun, intent, plan, &unfit),
             None if batch.parts.is_empty() && unfit.is_empty() => {
                 self.count(&batch);
-                return Ok(Delivered { end, committed: false });
+                return Ok(Delivered { end, committed: false, parts: batch.parts });
             }
             None => {
                 let first = batch.records.get(0).and_then(|record| record.timestamp);
@@ -124,7 +126,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             }
         };
         self.count(&work.batch);
-        Ok(Delivered { end, committed })
+        Ok(Delivered { end, committed, parts: work.batch.parts })
     }
 
     async fn act(&self, effect: Effect, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
@@ -286,7 +288,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                 Outcome::Taken { whole } => {
                     work.answers.push((part.id(), Answer::Taken));
                     if whole {
-                        part.block = part.plan.plan.block();
+                        part.block.clear();
                     }
                 }
                 Outcome::Refused { rows, reject, suspected } => {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::batch::{Incoming, OpenBatch};
+use crate::batch::{Incoming, OpenBatch, Part};
 use crate::budget::{Budget, Held};
 use crate::delivery::{Delivered, Delivery, Shared, Undelivered};
 use crate::port::{Assignment, CheckpointLog, Epoch, Warehouse};
@@ -53,6 +53,8 @@ pub(crate) struct Partition<L, W> {
     in_flight: Option<JoinHandle<Result<Delivered, Undelivered>>>,
     /// The reset of the offsets after which the partition is read.
     rewound: Option<Arc<Rewound>>,
+    /// The parts of the batch that was delivered just now.
+    spare: Vec<Part>,
     /// Delivered, and not said by a checkpoint yet.
     unsaid: Option<i64>,
     /// After a fault while decoding: when to try again.
@@ -78,6 +80,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             rewound: checkpoint.rewind.map(|rewind| Arc::new(Rewound::new(rewind))),
             incoming: None,
             in_flight: None,
+            spare: Vec::new(),
             unsaid: None,
             blocked: None,
         }
@@ -132,6 +135,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             }
             self.launch();
         }
+        // A partition that has no batch to send keeps no memory for the next one.
+        self.spare = Vec::new();
         if let (Some(end), None) = (self.unsaid, &self.in_flight) {
             self.delivery().settle(end).await?;
             self.said(end);
@@ -171,7 +176,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     /// Closes the open batch and starts to deliver it. Its intent says what `unsaid` would.
     fn launch(&mut self) {
         let first = self.open.through();
-        let next = OpenBatch::new(&self.shared.settings, &self.budget, &self.source, first, None);
+        let mut next = OpenBatch::new(&self.shared.settings, &self.budget, &self.source, first, None);
+        next.reuse(std::mem::take(&mut self.spare));
         let batch = std::mem::replace(&mut self.open, next).close();
         self.unsaid = None;
         let (shared, source, epoch) = (Arc::clone(&self.shared), self.source.clone(), self.epoch);
@@ -184,6 +190,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
 
     fn delivered(&mut self, delivered: Delivered) {
         self.in_flight = None;
+        self.spare = delivered.parts;
         if delivered.committed {
             self.said(delivered.end);
         } else {
