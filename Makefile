@@ -46,12 +46,21 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 	@source scripts/environment && scripts/cargo-tool cargo-machete 0.9.2 && $(CARGO) machete
 
 .PHONY: bench
-bench: setup ## measure decoding and encoding, the whole path beside its limits, the single machine
+bench: setup ## measure decoding, the whole path beside its limits, many partitions, the single machine
 	@scripts/fetch-apache-kafka || echo 'without Apache Kafka' >&2
 	@source scripts/environment && $(CARGO) bench --locked --package tidegate-bench --bench decode
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
 	@source scripts/environment && $(CARGO) build --release --locked --package tidegate
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench --bin single-machine
+	@source scripts/environment && if [ -f "$${TIDEGATE_CACHE:-.cache}/apache-kafka/.made-from" ]; then \
+		$(CARGO) run --release --locked --package tidegate-bench --bin delivery -- path; \
+		$(CARGO) run --release --locked --package tidegate-bench --bin delivery -- many; fi
+
+.PHONY: soak
+soak: setup ## a steady stream for MINUTES (30): do memory, file descriptors and lag stay flat
+	@scripts/fetch-apache-kafka
+	@source scripts/environment && $(CARGO) build --release --locked --package tidegate
+	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench --bin delivery -- soak
 
 .PHONY: clean
 clean: ## remove what was built; the fetched engine stays

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tidegate_bench::Apache;
 use tidegate_broker::{Broker, BrokerOptions, Fsync, Listener};
 use tidegate_kafka::{KafkaAdmin, KafkaOptions, TopicSpec};
 use tokio::runtime::Runtime;
 
-use crate::apache::Apache;
 use crate::rates::{N_PARTITIONS, Place, Waits};
 
 /// Of so many rounds the median is shown. The first warms Java up.

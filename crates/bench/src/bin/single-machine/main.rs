@@ -2,7 +2,6 @@
 //! stop, with the limits that it is to stay under; `single-machine kafka` is how fast its broker is and what fsync
 //! costs, beside Apache Kafka where that is there. Without an argument it is both: `make bench` does that.
 
-mod apache;
 mod brokers;
 mod life;
 mod rates;

@@ -16,10 +16,10 @@ const START_MAX: Duration = Duration::from_secs(60);
 const CLUSTER: &str = "dGlkZWdhdGUtYmVuY2hfMQ";
 
 /// A running Apache Kafka. Killed when it is dropped.
-pub(crate) struct Apache {
+pub struct Apache {
     child: Child,
     /// `host:port`.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 impl Apache {
@@ -27,7 +27,7 @@ impl Apache {
     ///
     /// # Errors
     /// When Java or the jars are not there, or it does not answer in time.
-    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let jars = jars()?;
         std::fs::create_dir_all(folder)?;
         let (port, controller) = (free_port()?, free_port()?);
