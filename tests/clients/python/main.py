@@ -1,4 +1,4 @@
-"""The probes of the Python clients and of kcat. Usage: KAFKA=HOST:PORT main.py [PART OF A NAME...]"""
+"""The probes of the Python clients and of kcat. Usage: KAFKA=HOST:PORT REGISTRY=URL main.py [PART OF A NAME...]"""
 
 import multiprocessing
 
@@ -10,11 +10,12 @@ import kafka_python
 import kcat
 import probe
 import records
+import registries
 import security
 import topics
 import transactions
 
-FAMILIES = [topics, records, groups, cleaning, transactions, chaos, kafka_python, aio, kcat, security]
+FAMILIES = [topics, records, groups, cleaning, transactions, chaos, kafka_python, aio, kcat, registries, security]
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("fork")
