@@ -15,6 +15,7 @@ mod dead_letter_writer;
 mod dead_lettered;
 mod fault;
 mod log;
+mod membership;
 mod message;
 mod options;
 mod ownership;
@@ -27,6 +28,7 @@ pub use admin::{Committed, KafkaAdmin, Member, PartitionLag, TopicCreation, Topi
 pub use bounded::{BoundedReader, ReadFrom};
 pub use checkpoints::KafkaCheckpoints;
 pub use log::{LogEvent, LogReader, LogRecord, LogWriter, ensure_log};
+pub use membership::{Candidate, Membership, MembershipEvent, MembershipOptions};
 pub use message::OwnedRecord;
 pub use options::{Credentials, KafkaOptions, OptionsError, Sasl, Secret, Tls, Verification};
 pub use producer::{Compression, Delivered, KafkaProducer, Outgoing, ProducerOptions, TransactionalProducer};
