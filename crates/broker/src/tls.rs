@@ -12,7 +12,7 @@ use std::pin::Pin;
 
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -81,6 +81,23 @@ impl Tls {
     /// # Errors
     /// When they are malformed or do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Self::built(chain, key, &[])
+    }
+
+    /// As [`Tls::from_files`], for clients that show a certificate of one of these authorities, which a
+    /// file of PEM names: others are turned away.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is malformed or names nobody.
+    pub fn for_known_clients(chain: &Path, key: &Path, authorities: &Path) -> Result<Self, TlsError> {
+        let authorities = X509::stack_from_pem(&read(authorities)?).map_err(TlsError::Certificate)?;
+        if authorities.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        Self::built(&read(chain)?, &read(key)?, &authorities)
+    }
+
+    fn built(chain: &[u8], key: &[u8], clients: &[X509]) -> Result<Self, TlsError> {
         let mut chain = X509::stack_from_pem(chain).map_err(TlsError::Certificate)?.into_iter();
         let own = chain.next().ok_or(TlsError::NoCertificate)?;
         let key = parse_key(key)?;
@@ -90,6 +107,12 @@ impl Tls {
             builder.set_private_key(&key)?;
             chain.try_for_each(|issuer| builder.add_extra_chain_cert(issuer))?;
             builder.check_private_key()?;
+            if !clients.is_empty() {
+                builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+                for authority in clients {
+                    builder.cert_store_mut().add_cert(authority.clone())?;
+                }
+            }
             Ok(builder.build())
         };
         Ok(Self { acceptor: accept().map_err(TlsError::Mismatch)? })
