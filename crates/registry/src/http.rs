@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod forward;
 mod read;
 mod request;
 mod write;
@@ -34,6 +35,8 @@ struct Desk {
     registry: Arc<Registry>,
     bodies: Semaphore,
     users: Users,
+    /// Reaches other registries.
+    client: reqwest::Client,
 }
 
 /// A registry that listens.
@@ -48,9 +51,17 @@ impl Server {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(listen: SocketAddr, registry: Arc<Registry>, users: Users) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
+        Self::serve(TcpListener::bind(listen).await?, registry, users)
+    }
+
+    /// As [`Self::start`], on what listens already.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn serve(listener: TcpListener, registry: Arc<Registry>, users: Users) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk { registry, bodies: Semaphore::new(BODIES_MAX), users });
+        let client = reqwest::Client::new();
+        let desk = Arc::new(Desk { registry, bodies: Semaphore::new(BODIES_MAX), users, client });
         let routes = Router::new().fallback(serve).with_state(desk);
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { address, serving })
@@ -78,11 +89,11 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
     // Nobody closes the semaphore, so that a place comes free.
     let _place = if bodiless { None } else { desk.bodies.acquire().await.ok() };
-    let answer = match Call::read(request).await {
-        Ok(call) => route(&desk.registry, &call).await,
+    let response = match Call::read(request).await {
+        Ok(call) => answered(&desk, &call, content_type).await,
         Err(problem) => Err(problem),
     };
-    let mut response = answer::respond(answer, content_type);
+    let mut response = response.unwrap_or_else(|problem| answer::respond(Err(problem), content_type));
     // Answers come from memory while Kafka is away, and say that they may be old (RFC 9111, 5.5).
     if desk.registry.trouble().is_some() {
         let stale =
@@ -90,6 +101,23 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         response.headers_mut().insert(header::WARNING, stale);
     }
     response
+}
+
+/// The answer to a call: ours or, if it writes and another registry leads, the leader's.
+async fn answered(desk: &Desk, call: &Call, content_type: &'static str) -> Result<Response, Problem> {
+    if call.writes()
+        && let Some(leader) = desk.registry.other_leader().await
+    {
+        // What is known already needs no leader.
+        if let Some(known) = write::known(&desk.registry, call).await {
+            return Ok(answer::respond(Ok(known), content_type));
+        }
+        if forward::forwarded(&call.original.headers) {
+            return Err(Problem::unknown_leader());
+        }
+        return forward::forward(&desk.client, &leader, &call.original, call.bytes().to_vec()).await;
+    }
+    Ok(answer::respond(route(&desk.registry, call).await, content_type))
 }
 
 /// Hands a call to whoever answers it.

@@ -4,6 +4,7 @@
 //! shell is `service`, which writes records and waits for them to come back, and `http`.
 
 pub mod command;
+pub mod election;
 pub mod entity;
 pub mod guid;
 mod http;

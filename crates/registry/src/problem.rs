@@ -78,6 +78,10 @@ impl Problem {
         Self::new(42201, format!("Invalid schema {}{cut}, details: {details}", &sent[..end]))
     }
 
+    pub(crate) fn unknown_leader() -> Self {
+        Self::new(50004, "Register schema request failed since leader is unknown")
+    }
+
     pub(crate) fn not_permitted(message: impl Into<String>) -> Self {
         Self::new(42205, message)
     }

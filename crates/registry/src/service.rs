@@ -3,12 +3,15 @@
 //! A write is acknowledged when its own record was read again: what was answered is in the log, and
 //! whoever asks next finds it. Writes take turns; reads never wait.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
 use tidegate_core::{Fault, FaultKind};
-use tidegate_kafka::{KafkaOptions, LogEvent, LogReader, LogWriter, OptionsError, TopicSpec, ensure_log};
+use tidegate_kafka::{
+    KafkaOptions, LogEvent, LogReader, LogWriter, Membership, MembershipEvent, OptionsError, TopicSpec,
+    ensure_log,
+};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -16,6 +19,7 @@ use crate::command::Shared;
 use crate::command::library::Library;
 use crate::command::register::{self, Outcome};
 use crate::command::{SchemaRequest, delete, lookup};
+use crate::election::{self, ElectionOptions, Role};
 use crate::problem::Problem;
 use crate::record::{Key, Record, Value};
 use crate::state::{Applied, State};
@@ -49,6 +53,8 @@ pub struct RegistryOptions {
     pub start_timeout: Duration,
     /// Whose answers to give, and whose records to write.
     pub dialect: Dialect,
+    /// The election of the one that writes; without it this registry is the only one.
+    pub election: Option<ElectionOptions>,
 }
 
 impl RegistryOptions {
@@ -62,6 +68,7 @@ impl RegistryOptions {
             write_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(60),
             dialect: Dialect::default(),
+            election: None,
         }
     }
 }
@@ -81,6 +88,9 @@ pub enum StartError {
     /// The log cannot be written.
     #[error("write to the registry's topic: {0}")]
     Write(#[source] Fault),
+    /// The registry cannot take part in the election.
+    #[error("elect the registry that writes: {0}")]
+    Election(#[source] Fault),
 }
 
 /// A running registry.
@@ -96,6 +106,15 @@ pub struct Registry {
     applied: watch::Receiver<i64>,
     trouble: Arc<Mutex<Option<String>>>,
     reading: tokio::task::JoinHandle<()>,
+    /// Who writes.
+    role: watch::Sender<Role>,
+    /// Takes part in the election, and leaves it when told.
+    electing: Mutex<Option<Electing>>,
+}
+
+struct Electing {
+    leave: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Registry {
@@ -110,7 +129,8 @@ impl Registry {
     /// # Errors
     /// If Kafka cannot be reached or does not answer in time, or the topic is not fit for a log.
     pub async fn start(options: &RegistryOptions) -> Result<Arc<Self>, StartError> {
-        let RegistryOptions { kafka, topic, replication, write_timeout, start_timeout, dialect } = options;
+        let RegistryOptions { kafka, topic, replication, write_timeout, start_timeout, dialect, election } =
+            options;
         let mut spec = TopicSpec::new(topic, 1);
         spec.replication = *replication;
         spec.configs.insert("max.message.bytes".to_owned(), (8 * 1024 * 1024).to_string());
@@ -131,13 +151,63 @@ impl Registry {
             applied,
             trouble,
             reading,
+            role: watch::Sender::new(if election.is_some() { Role::Undecided } else { Role::Leader }),
+            electing: Mutex::default(),
         };
         // The end of the log is wherever a record of our own comes back from.
         let end = registry.writer.append(&Key::Noop.to_bytes(), None).await.map_err(StartError::Write)?;
         let ready = registry.wait_for(end, *start_timeout).await;
         ready.map_err(|_| StartError::Slow(*start_timeout))?;
         info!(subjects = registry.shared.read().subjects().count(), "registry is ready");
-        Ok(Arc::new(registry))
+        let registry = Arc::new(registry);
+        if let Some(election) = election {
+            registry.take_part(kafka, election).map_err(StartError::Election)?;
+        }
+        Ok(registry)
+    }
+
+    fn take_part(self: &Arc<Self>, kafka: &KafkaOptions, election: &ElectionOptions) -> Result<(), Fault> {
+        let membership = Membership::join(kafka, election.membership())?;
+        let (leave, left) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(elect(Arc::downgrade(self), membership, left));
+        *self.electing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Electing { leave, task });
+        Ok(())
+    }
+
+    /// Leaves the election, so that another registry leads at once and not after a while.
+    pub async fn stop(&self) {
+        let electing = self.electing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.role.send_replace(Role::Undecided);
+        if let Some(Electing { leave, task }) = electing {
+            let _gone = leave.send(());
+            let _ended = task.await;
+        }
+    }
+
+    /// Who writes, as far as this registry knows.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role.borrow().clone()
+    }
+
+    /// The URL of the registry that writes, if it is another one. Waits while nobody is elected, as long
+    /// as a write may take.
+    pub async fn other_leader(&self) -> Option<String> {
+        let mut role = self.role.subscribe();
+        let decided = role.wait_for(|role| *role != Role::Undecided);
+        match tokio::time::timeout(self.timeout, decided).await {
+            Ok(Ok(role)) => match &*role {
+                Role::Follower(url) => Some(url.clone()),
+                Role::Leader | Role::Undecided => None,
+            },
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    /// Reads the log to its end once more, which another registry may have written, and leads.
+    async fn lead(&self) -> Result<(), Problem> {
+        let end = self.writer.append(&Key::Noop.to_bytes(), None).await.map_err(|fault| refused(&fault))?;
+        self.wait_for(end, self.timeout).await
     }
 
     /// What keeps Kafka from being read, if something does.
@@ -158,6 +228,9 @@ impl Registry {
 
     /// Writes records and waits until the state has taken them.
     async fn write(&self, records: &[Record]) -> Result<(), Problem> {
+        if self.role() != Role::Leader {
+            return Err(Problem::unknown_leader());
+        }
         let mut last = None;
         for record in records {
             let value = record.value.as_ref().map(|value| self.value_bytes(value, &record.key));
@@ -196,12 +269,7 @@ impl Registry {
         request: SchemaRequest,
         normalize: bool,
     ) -> Result<Outcome, Problem> {
-        let decide = || {
-            let (subject, request) = (subject.clone(), request.clone());
-            self.compute(move |registry| {
-                register::register(&registry.shared, &registry.library, &subject, &request, normalize)
-            })
-        };
+        let decide = || self.decided(subject, &request, normalize);
         // What is known already, or wrong, needs no turn.
         if let known @ Outcome::Known { .. } = decide().await? {
             return Ok(known);
@@ -219,6 +287,23 @@ impl Registry {
             }
         }
         Err(Problem::new(50001, "another registry writes to the same topic; ids collide"))
+    }
+
+    /// What registering a schema would come to.
+    ///
+    /// # Errors
+    /// As of [`register::register`].
+    pub async fn decided(
+        self: &Arc<Self>,
+        subject: &Subject,
+        request: &SchemaRequest,
+        normalize: bool,
+    ) -> Result<Outcome, Problem> {
+        let (subject, request) = (subject.clone(), request.clone());
+        self.compute(move |registry| {
+            register::register(&registry.shared, &registry.library, &subject, &request, normalize)
+        })
+        .await
     }
 
     /// Carries out something on another thread: it may take its time.
@@ -286,6 +371,54 @@ impl Registry {
         })
         .await
     }
+}
+
+/// Keeps the role as the election has it, until told to leave.
+async fn elect(
+    registry: Weak<Registry>,
+    mut membership: Membership,
+    mut left: tokio::sync::oneshot::Receiver<()>,
+) {
+    loop {
+        let event = tokio::select! {
+            _ = &mut left => break,
+            event = membership.next() => event,
+        };
+        let (Some(event), Some(registry)) = (event, registry.upgrade()) else { break };
+        let role = match event {
+            MembershipEvent::Lost(fault) => {
+                if let Some(fault) = fault {
+                    warn!(error = %fault, "registry's election");
+                }
+                Role::Undecided
+            }
+            MembershipEvent::Assigned { member, assignment } => match election::role(&member, &assignment) {
+                Ok(Role::Leader) => lead_at_last(&registry).await,
+                Ok(other) => other,
+                Err(error) => {
+                    error!(error, "registry's election");
+                    Role::Undecided
+                }
+            },
+        };
+        info!(?role, "registry's election");
+        registry.role.send_replace(role);
+    }
+    membership.leave().await;
+}
+
+/// How often an elected registry tries to write before it gives up until the next election.
+const LEAD_TRIES: usize = 100;
+
+async fn lead_at_last(registry: &Registry) -> Role {
+    for _ in 0..LEAD_TRIES {
+        match registry.lead().await {
+            Ok(()) => return Role::Leader,
+            Err(problem) => warn!(error = %problem, "registry is elected and cannot write yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Role::Undecided
 }
 
 /// Why a record was not written, as clients know it.

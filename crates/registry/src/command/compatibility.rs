@@ -31,6 +31,8 @@ pub struct Comparison {
     pub level: Level,
     policy: Policy,
     validate_fields: bool,
+    /// Names that the schema says no field has.
+    reserved: Vec<String>,
     /// The versions that count, newest first.
     pub earlier: Vec<Earlier>,
 }
@@ -46,6 +48,7 @@ impl Comparison {
             metadata?.properties.get(name).cloned()
         };
         let ours = group(metadata);
+        comparison.reserved = reserved(metadata);
         comparison.earlier = state
             .versions(subject)
             .into_iter()
@@ -63,6 +66,7 @@ impl Comparison {
             level: config.compatibility_level.unwrap_or(Level::Backward),
             policy: if lenient { Policy::Lenient } else { Policy::Strict },
             validate_fields: config.validate_fields.unwrap_or(false),
+            reserved: Vec::new(),
             earlier: Vec::new(),
         }
     }
@@ -88,6 +92,7 @@ impl Comparison {
                 references::resolve(&shared.read(), context, &earlier.schema.references, Deleted::Allowed)
             })?;
             let mut reasons = self.against(new, &old);
+            reasons.extend(self.reserved_reasons(new, &earlier.schema));
             if reasons.is_empty() {
                 continue;
             }
@@ -101,6 +106,28 @@ impl Comparison {
             return Ok(reasons);
         }
         Ok(Vec::new())
+    }
+
+    /// What `validateFields` asks for: reserved names stay reserved, and no field has one.
+    fn reserved_reasons(&self, new: &ParsedSchema, old: &Text) -> Vec<String> {
+        if !self.validate_fields {
+            return Vec::new();
+        }
+        let before = reserved(old.metadata.as_ref());
+        let freed = before.into_iter().filter(|name| !self.reserved.contains(name)).map(|name| {
+            format!(
+                "{{errorType:'RESERVED_FIELD_REMOVED', description:'The new schema has reserved field {name} \
+                 removed from its metadata which is present in the old schema's metadata.', \
+                 additionalInfo:'{name}'}}"
+            )
+        });
+        let used = self.reserved.iter().filter(|name| new.has_top_level_field(name)).map(|name| {
+            format!(
+                "{{errorType:'FIELD_CONFLICTS_WITH_RESERVED_FIELD', description:'The new schema has field that \
+                 conflicts with the reserved field {name}.', additionalInfo:'{name}'}}"
+            )
+        });
+        freed.chain(used).collect()
     }
 
     fn against(&self, new: &ParsedSchema, old: &ParsedSchema) -> Vec<String> {
@@ -117,6 +144,15 @@ impl Comparison {
             }
         }
     }
+}
+
+/// The metadata property with the names that no field may have, separated by commas.
+const RESERVED: &str = "confluent:reserved";
+
+fn reserved(metadata: Option<&Metadata>) -> Vec<String> {
+    let list = metadata.and_then(|metadata| metadata.properties.get(RESERVED));
+    let names = list.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn messages(verdict: &Verdict, reader: Age) -> Vec<String> {

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::{Method, header};
 use serde::de::DeserializeOwned;
 
+use crate::http::forward::Original;
 use crate::problem::Problem;
 use crate::subject::{DEFAULT_CONTEXT, Subject};
 
@@ -36,6 +37,8 @@ pub(super) struct Call {
     pub(super) context: Option<String>,
     query: BTreeMap<String, Vec<String>>,
     body: Vec<u8>,
+    /// As it came, for whoever must hear of it.
+    pub(super) original: Original,
 }
 
 impl Call {
@@ -67,7 +70,24 @@ impl Call {
         let body = body.map_err(|_| {
             Problem::new(413, format!("request body is not whole, or has more than {BODY_BYTES_MAX} bytes"))
         })?;
-        Ok(Self { method: parts.method, path, context, query, body: body.to_vec() })
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let original = Original { method: parts.method.clone(), target, headers: parts.headers };
+        Ok(Self { method: parts.method, path, context, query, body: body.to_vec(), original })
+    }
+
+    /// Whether it changes something: looking up and comparing do not.
+    pub(super) fn writes(&self) -> bool {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match self.method {
+            Method::POST => matches!(path.as_slice(), ["subjects", _, "versions"]),
+            Method::PUT | Method::DELETE => true,
+            _ => false,
+        }
+    }
+
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.body
     }
 
     /// The first value of a parameter.

@@ -38,6 +38,16 @@ pub(super) async fn post(registry: &Arc<Registry>, call: &Call, path: &[&str]) -
     }
 }
 
+/// The answer to a registration of what is registered.
+pub(super) async fn known(registry: &Arc<Registry>, call: &Call) -> Option<Answer> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let ["subjects", subject, "versions"] = path.as_slice() else { return None };
+    let request: SchemaRequest = call.body().ok()?;
+    let outcome = registry.decided(&call.subject(subject), &request, call.flag("normalize")).await;
+    let Ok(Outcome::Known { version, entry }) = outcome else { return None };
+    Answer::json(&Registered::of(version, &entry, registry.dialect)).ok().flatten()
+}
+
 async fn register(registry: &Arc<Registry>, call: &Call, subject: &Subject) -> Found404 {
     let request: SchemaRequest = call.body()?;
     match registry.register(subject, request, call.flag("normalize")).await {

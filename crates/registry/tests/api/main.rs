@@ -6,6 +6,7 @@ mod basics;
 mod concurrency;
 mod contexts;
 mod deletes;
+mod election;
 mod hostile;
 mod log;
 mod settings;

@@ -81,3 +81,18 @@ async fn normalised_schemas_are_one_whatever_their_order() {
     let (status, _) = stack.ask("POST", "/subjects/t?normalize=true", json!({"schema": one})).await;
     assert_eq!(status, 200);
 }
+
+#[tokio::test]
+async fn reserved_names_stay_reserved_where_fields_are_validated() {
+    let stack = Stack::start().await;
+    let with = |schema: String, reserved: &str| json!({"schema": schema, "metadata": {"properties": {"confluent:reserved": reserved}}});
+    stack.ask("PUT", "/config/s", json!({"compatibility": "BACKWARD", "validateFields": true})).await;
+    stack.register_as("s", with(record("R", &["a", "b"]), "old, gone")).await;
+    let said = stack.refuses("POST", "/subjects/s/versions", with(record("R", &["a"]), "old"), 40901).await;
+    assert!(said.contains("RESERVED_FIELD_REMOVED") && said.contains("reserved field gone"), "{said}");
+    let said =
+        stack.refuses("POST", "/subjects/s/versions", with(record("R", &["a"]), "old,gone,a"), 40901).await;
+    assert!(said.contains("FIELD_CONFLICTS_WITH_RESERVED_FIELD"), "{said}");
+    assert!(said.contains("validateFields: 'true'"), "{said}");
+    assert_eq!(stack.register_as("s", with(record("R", &["a"]), "old,gone")).await["version"], 2);
+}
