@@ -33,6 +33,14 @@ impl Front {
     /// When the address cannot be listened on.
     pub async fn start(listen: SocketAddr, to: SocketAddr, tls: Option<Tls>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        Self::serve(listener, to, tls)
+    }
+
+    /// As [`Self::start`], on what listens already.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn serve(listener: TcpListener, to: SocketAddr, tls: Option<Tls>) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("ask for the address")?;
         let task = tokio::spawn(accept(listener, to, tls));
         Ok(Self { address, task })
