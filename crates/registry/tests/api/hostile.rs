@@ -13,7 +13,10 @@ async fn hostile_schemas_are_refused_soon_and_clearly() {
     };
     let large = json!({"schema": format!("\"{}\"", "x".repeat(10 << 20))});
     let circular = json!({"schema": "\"int\"", "references": [{"name": "a", "subject": "me", "version": 1}]});
+    let messages = format!("{}{}", "message M { ".repeat(10_000), "}".repeat(10_000));
+    let messages = json!({"schema": format!("syntax = \"proto3\"; {messages}"), "schemaType": "PROTOBUF"});
     let cases = [
+        ("nests deeper", messages, 42201),
         ("nests deeper", deep("AVRO", "{\"type\":\"array\",\"items\":", "}"), 42201),
         ("nests deeper", deep("JSON", "{\"not\":", "}"), 42201),
         ("too large", large, 42209),

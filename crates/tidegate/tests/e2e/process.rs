@@ -196,7 +196,8 @@ pub fn ask(address: &str, method: &str, path: &str, json: &str) -> std::io::Resu
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    // Whoever is killed answers with nothing, or half.
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Ok((status, body.to_owned()))
 }
