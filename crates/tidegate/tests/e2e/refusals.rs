@@ -131,7 +131,9 @@ fn old_clickhouse() -> std::net::SocketAddr {
                 }
             };
             let length = answer.len();
-            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nX-ClickHouse-Query-Id: 1\r\nContent-Length: {length}\r\n\r\n"
+            );
             stream.write_all((head + answer).as_bytes()).unwrap();
         }
     });
