@@ -72,8 +72,13 @@ enum Output {
 fn main() -> ExitCode {
     let flags = Flags::parse();
     let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime.context("start the runtime").and_then(|runtime| runtime.block_on(run(&flags, seed)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&flags, seed, &error.to_string()),
+    };
+    let ran = runtime.block_on(run(&flags, seed));
+    // A producer of a run that failed may wait for brokers that have gone.
+    runtime.shutdown_background();
     match ran {
         Ok(report) if report.holds() => ExitCode::SUCCESS,
         Ok(_) => failed(&flags, seed, "the promise is broken"),

@@ -59,6 +59,11 @@ impl Sink {
 
     /// SIGTERM, and a good end.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        // Before it has said so it does not listen to signals.
+        while self.child.is_some() && self.api().is_none() && began.elapsed() < STOP_MAX {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let Some(mut child) = self.child.take() else { return Ok(()) };
         process::signal(&child, Signal::TERM)?;
         let began = Instant::now();
