@@ -24,6 +24,10 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// coordinator does not end it under our feet.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long the group's offsets are tried to be added. A revocation waits meanwhile, and with it every member of the
+/// group: the coordinator may refuse the offsets until this very member has joined again.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The largest record that is sent: a dead letter is as large as its record and its headers.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -187,14 +191,15 @@ impl TransactionalClient {
             return Err(self.abort(failure));
         }
         if let Some((offsets, metadata)) = offsets {
-            let sent =
-                retrying(|| self.producer.send_offsets_to_transaction(offsets, metadata, STEP_TIMEOUT));
+            let sent = retrying(OFFSETS_TIMEOUT, || {
+                self.producer.send_offsets_to_transaction(offsets, metadata, OFFSETS_TIMEOUT)
+            });
             if let Err(error) = sent {
                 let doing = format!("add offsets to a transaction at `{}`", self.address);
                 return Err(self.abort_or_broken(&error, &doing));
             }
         }
-        retrying(|| self.producer.commit_transaction(STEP_TIMEOUT)).map_err(|error| {
+        retrying(STEP_TIMEOUT, || self.producer.commit_transaction(STEP_TIMEOUT)).map_err(|error| {
             let doing = format!("commit a transaction at `{}`", self.address);
             match &error {
                 KafkaError::Transaction(inner) if inner.txn_requires_abort() => {
@@ -246,8 +251,8 @@ impl TransactionalClient {
 }
 
 /// Calls again what librdkafka says may be called again.
-fn retrying(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let deadline = Instant::now() + STEP_TIMEOUT;
+fn retrying(within: Duration, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + within;
     loop {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
