@@ -35,6 +35,17 @@ pub struct World {
 /// The share of the buffer memory that waits in the Kafka client.
 const SOURCE_SHARE: usize = 4;
 
+/// ClickHouse's `UNKNOWN_TYPE`.
+const UNKNOWN_TYPE: i32 = 50;
+
+/// Whether the server can hold the table of dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LetterTable {
+    There,
+    /// It does not know the types: ClickHouse before 20.1 has no `DateTime64`.
+    Impossible,
+}
+
 /// Running connectors.
 pub struct Sink {
     tasks: JoinSet<(String, anyhow::Result<Ended>)>,
@@ -115,11 +126,14 @@ impl Sink {
 }
 
 impl Start {
-    async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<Ended> {
+    async fn run(mut self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<Ended> {
         tokio::pin!(stop);
-        tokio::select! {
+        let letter_table = tokio::select! {
             () = &mut stop => return Ok(Ended::Stopped),
             prepared = self.prepare() => prepared?,
+        };
+        if letter_table == LetterTable::Impossible {
+            self.settings.dead_letter_table = None;
         }
         let subscription = Subscription {
             group: self.config.group_name(),
@@ -145,7 +159,7 @@ impl Start {
     }
 
     /// What must be there before the first record: the dead-letter topic and its table.
-    async fn prepare(&self) -> anyhow::Result<()> {
+    async fn prepare(&self) -> anyhow::Result<LetterTable> {
         let admin = KafkaAdmin::connect(&self.world.kafka).context("set up the kafka client")?;
         let letters = &self.config.dead_letters;
         let mut topic =
@@ -158,9 +172,15 @@ impl Start {
         }
         let ddl = dead_letter_ddl(&self.settings.database, letters.table.as_str(), wire::DEDUP_WINDOW);
         while let Err(fault) = self.world.clickhouse.execute(&ddl).await {
+            // A server that is older than a type does not come to know it by waiting.
+            if fault.code == Some(UNKNOWN_TYPE) {
+                let connector = &self.config.name;
+                tracing::warn!(error = %fault, %connector, "no table of dead letters: they are in their topic alone");
+                return Ok(LetterTable::Impossible);
+            }
             self.wait_out(&fault, &mut backoff).await;
         }
-        Ok(())
+        Ok(LetterTable::There)
     }
 
     async fn wait_out(&self, fault: &Fault, backoff: &mut Backoff) {
