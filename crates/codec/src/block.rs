@@ -1,8 +1,12 @@
 //! The rows of one batch for one plan, as columns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidegate_native::{BlockColumn, Column, write_block};
+
+use crate::frame::SchemaKey;
+use crate::writers::WriterPlan;
 
 /// A field whose values were dropped, by a sample: the first 64 records of a block, and each 64th after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(crate) struct Memory {
     pub(crate) dropped_here: Vec<String>,
     /// How many records have been read, to sample some.
     pub(crate) n_records: u64,
+    /// The plan of the last record's writer: most often the next one's too.
+    pub(crate) writer: Option<(SchemaKey, Arc<WriterPlan>)>,
 }
 
 /// Fields without a column, on their way into the column that collects them.
@@ -55,6 +61,28 @@ pub(crate) struct Collected {
     pub(crate) open: usize,
     /// The names of the objects that the record has open.
     pub(crate) path: Vec<String>,
+}
+
+impl Memory {
+    /// Forgets the record before.
+    pub(crate) fn begin(&mut self) {
+        self.seen.clear();
+        self.names.clear();
+        self.n_dropped = 0;
+        self.dropped_here.clear();
+        self.n_records += 1;
+        self.collected.clear();
+    }
+
+    /// Counts a field without a column, and remembers its path if the record is one of the sample.
+    #[inline]
+    pub(crate) fn drop_field(&mut self, path: impl FnOnce() -> String) {
+        self.n_dropped = self.n_dropped.saturating_add(1);
+        let n = self.n_records;
+        if (n <= 64 || n.is_multiple_of(64)) && self.dropped_here.len() < Block::DROPPED_PATHS_MAX {
+            self.dropped_here.push(path());
+        }
+    }
 }
 
 impl Collected {

@@ -30,12 +30,15 @@ pub(crate) struct Leaf {
 /// Columns by their paths.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    members: Vec<(String, Branch)>,
+    pub(crate) members: Vec<(String, Branch)>,
 }
 
+/// What a name stands for.
 #[derive(Debug)]
-enum Branch {
+pub(crate) enum Branch {
+    /// A column.
     Leaf(Box<Leaf>),
+    /// Members with columns of their own.
     Object(Tree),
     /// Members of the objects of an array, each an array column.
     Nested(Vec<(String, Leaf)>),

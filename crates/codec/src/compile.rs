@@ -31,6 +31,57 @@ pub(crate) fn compile(
     schema: Option<&JsonSchema>,
     options: &PlanOptions,
 ) -> Result<Compiled, PlanError> {
+    let outline = schema.map(JsonSchema::outline);
+    let known = |name: &str| {
+        outline.as_ref().is_some_and(|outline| outline.members.iter().any(|member| member.name == name))
+    };
+    let always = |path: &[String]| required(schema, path);
+    let planned = plan_columns(table, options, &Given { known: &known, always: &always })?;
+    let mut builder = Builder::new(schema, options);
+    let root = builder.root(&planned.tree);
+    for node in &mut builder.nodes {
+        node.once = node.reads_once();
+        node.usual = Usual::of(node);
+    }
+    Ok(Compiled {
+        nodes: builder.nodes,
+        root,
+        columns: planned.columns,
+        metadata: planned.metadata,
+        collect: planned.collect,
+        limits: clamped(options.limits),
+        predictions: builder.predictions,
+    })
+}
+
+/// What the schema of a format says of fields, as far as a table's columns depend on it.
+pub(crate) struct Given<'a> {
+    /// Whether the outermost object has a field of this name.
+    pub(crate) known: &'a dyn Fn(&str) -> bool,
+    /// Whether every record has the field at this path, or is refused for want of it.
+    pub(crate) always: &'a dyn Fn(&[String]) -> bool,
+}
+
+/// A table's columns, and which field each of them takes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) columns: PlannedColumns,
+    pub(crate) metadata: Vec<MetaColumn>,
+    pub(crate) collect: Option<usize>,
+    pub(crate) tree: Tree,
+}
+
+/// Limits that the stack has room for.
+pub(crate) fn clamped(limits: Limits) -> Limits {
+    Limits { depth_max: limits.depth_max.clamp(1, Limits::DEPTH_MAX), ..limits }
+}
+
+/// Finds the field of each column. The columns' types depend on the table and the options alone.
+pub(crate) fn plan_columns(
+    table: &Table,
+    options: &PlanOptions,
+    given: &Given<'_>,
+) -> Result<Planned, PlanError> {
     check_names(table, options)?;
     let mut columns = PlannedColumns::new();
     let mut metadata = Vec::new();
@@ -53,8 +104,8 @@ pub(crate) fn compile(
             columns.push((column.name.clone(), column.ty.clone()));
             continue;
         }
-        let path = path_of(column, schema, &own, options);
-        let (ty, absent) = planned(column, schema, &path)?;
+        let path = path_of(column, given.known, &own, options);
+        let (ty, absent) = planned(column, given.always, &path)?;
         columns.push((column.name.clone(), ty.clone()));
         let leaf = Leaf {
             place,
@@ -71,22 +122,7 @@ pub(crate) fn compile(
     if columns.is_empty() {
         return Err(PlanError::NoColumns { table: format!("{}.{}", table.database, table.name) });
     }
-    let mut builder = Builder::new(schema, options);
-    let root = builder.root(&tree);
-    for node in &mut builder.nodes {
-        node.once = node.reads_once();
-        node.usual = Usual::of(node);
-    }
-    let limits = Limits { depth_max: options.limits.depth_max.clamp(1, Limits::DEPTH_MAX), ..options.limits };
-    Ok(Compiled {
-        nodes: builder.nodes,
-        root,
-        columns,
-        metadata,
-        collect,
-        limits,
-        predictions: builder.predictions,
-    })
+    Ok(Planned { columns, metadata, collect, tree })
 }
 
 fn check_names(table: &Table, options: &PlanOptions) -> Result<(), PlanError> {
@@ -161,7 +197,7 @@ fn reading(column: &TableColumn, own: &ColumnOptions) -> Result<TimeReading, Pla
 /// The field that a column takes.
 fn path_of(
     column: &TableColumn,
-    schema: Option<&JsonSchema>,
+    known: &dyn Fn(&str) -> bool,
     own: &ColumnOptions,
     options: &PlanOptions,
 ) -> Vec<String> {
@@ -169,9 +205,7 @@ fn path_of(
     if let Some(path) = &own.path {
         return if path.is_empty() { whole } else { path.clone() };
     }
-    let known =
-        schema.is_some_and(|schema| schema.outline().members.iter().any(|member| member.name == column.name));
-    if known {
+    if known(&column.name) {
         return whole;
     }
     let mut path = whole;
@@ -197,7 +231,7 @@ fn nested(column: &TableColumn, path: &[String]) -> bool {
 /// The type that a column has in blocks, and what stands for an absent value.
 fn planned(
     column: &TableColumn,
-    schema: Option<&JsonSchema>,
+    always: &dyn Fn(&[String]) -> bool,
     path: &[String],
 ) -> Result<(Type, Absent), PlanError> {
     let ty = column.ty.clone();
@@ -223,7 +257,7 @@ fn planned(
     if let Some(literal) = literal(expression, &ty) {
         return Ok((ty, Absent::Literal(literal)));
     }
-    if required(schema, path) {
+    if always(path) {
         return Ok((ty, Absent::Refuse));
     }
     Err(PlanError::DefaultByRow { column: column.name.clone(), ty: ty.to_string() })
@@ -273,6 +307,15 @@ fn json_string(text: &str) -> String {
 /// A text as it stands between the quotes of a JSON string.
 pub(crate) fn json_escaped(text: &str) -> String {
     let mut json = String::new();
+    json_escape_into(text, &mut json);
+    json
+}
+
+/// Appends a text as it stands between the quotes of a JSON string.
+pub(crate) fn json_escape_into(text: &str, json: &mut String) {
+    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        return json.push_str(text);
+    }
     for c in text.chars() {
         match c {
             '"' | '\\' => json.extend(['\\', c]),
@@ -280,5 +323,4 @@ pub(crate) fn json_escaped(text: &str) -> String {
             c => json.push(c),
         }
     }
-    json
 }

@@ -6,12 +6,15 @@
 //!
 //! Pure: no clock, no file, no socket. The same records make the same rows.
 
+mod avro;
 mod block;
 mod build;
 mod check;
 mod compile;
 mod find;
+mod frame;
 mod instant;
+mod json;
 mod members;
 mod meta;
 mod node;
@@ -25,9 +28,12 @@ mod scalar;
 mod scan;
 mod usual;
 mod walk;
+mod writers;
 
 pub use block::{Block, DroppedField};
 pub use find::find_text;
+pub use frame::SchemaKey;
 pub use instant::{TimePattern, TimePatternError};
 pub use options::{ColumnOptions, EpochUnit, Limits, Metadata, PlanOptions, UnknownFields};
 pub use plan::{Appended, Plan, PlanError};
+pub use writers::{WireFormat, WriterSchema, WriterSchemas};

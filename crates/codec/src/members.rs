@@ -225,13 +225,7 @@ impl<'p> Walk<'p, '_> {
             }
             Unknown::Drop => {
                 self.pass(check)?;
-                self.memory.n_dropped = self.memory.n_dropped.saturating_add(1);
-                let n = self.memory.n_records;
-                if (n <= 64 || n.is_multiple_of(64))
-                    && self.memory.dropped_here.len() < crate::Block::DROPPED_PATHS_MAX
-                {
-                    self.memory.dropped_here.push(format!("{}/{name}", plan.pointer));
-                }
+                self.memory.drop_field(|| format!("{}/{name}", plan.pointer));
                 Ok(())
             }
             Unknown::Collect => {
@@ -390,7 +384,7 @@ fn duplicate(name: &str) -> Box<Refusal> {
     Refusal::decode(ReasonCode::DuplicateField, "each member's name once", "the name again").within(name)
 }
 
-fn put_key(scalar: &Scalar, dictionary: bool, name: &str, column: &mut Column) -> Outcome {
+pub(crate) fn put_key(scalar: &Scalar, dictionary: bool, name: &str, column: &mut Column) -> Outcome {
     if let (true, Column::LowCardinality(values)) = (dictionary, &mut *column) {
         if scalar.text() && values.push_str(name) {
             return Ok(());

@@ -3,33 +3,31 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidegate_core::{PlanFingerprint, Reason, ReasonCode, Record, Reject, Stage, TopicPartition};
+use tidegate_core::{PlanFingerprint, ReasonCode, Record, Reject, TopicPartition};
 use tidegate_native::{Column, ColumnError, Table, Type};
 use tidegate_schema::JsonSchema;
 
-use crate::block::{Block, Memory};
-use crate::compile::{self, Compiled};
+use crate::block::Block;
 use crate::instant::TimePatternError;
-use crate::meta::MetaColumn;
+use crate::json::JsonPlan;
 use crate::options::PlanOptions;
-use crate::reader::Reader;
-use crate::refusal::{Outcome, Refusal, reason_for};
-use crate::walk::Walk;
+use crate::refusal::Refusal;
+use crate::writers::{WireFormat, WriterPlans, WriterSchemas};
 
 /// How records become rows of a table, compiled once for a schema, a table and options. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Plan {
     fingerprint: PlanFingerprint,
-    format: Format,
-    compiled: Arc<Compiled>,
-    schema: Option<Arc<JsonSchema>>,
+    decoder: Decoder,
 }
 
-/// How a value's bytes are read. Confluent's wire format, Avro and Protobuf will stand beside JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+/// How a value's bytes are read.
+#[derive(Debug, Clone)]
+enum Decoder {
     /// The value is one JSON text.
-    Json,
+    Json(Arc<JsonPlan>),
+    /// The value names its schema.
+    Written(Arc<WriterPlans>),
 }
 
 /// Why no plan can be made.
@@ -117,10 +115,27 @@ impl Plan {
         schema: Option<&JsonSchema>,
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
-        let compiled = compile::compile(table, schema, options)?;
-        let fingerprint = fingerprint(table, schema, options);
+        let fingerprint = fingerprint(table, &format!("{:?}", schema.map(JsonSchema::identity)), options);
         let schema = schema.map(|schema| Arc::new(schema.clone()));
-        Ok(Self { fingerprint, format: Format::Json, compiled: Arc::new(compiled), schema })
+        let plan = JsonPlan::compile(table, schema, options)?;
+        Ok(Self { fingerprint, decoder: Decoder::Json(Arc::new(plan)) })
+    }
+
+    /// Compiles a plan for values that name the schemas they were written with. A schema must be among
+    /// `writers` before a record of it is appended.
+    ///
+    /// # Errors
+    /// If no plan can bring rows into this table as the options say. What single schemas lack is no error:
+    /// their records are refused.
+    pub fn of_writers(
+        table: &Table,
+        format: &WireFormat,
+        writers: &WriterSchemas,
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
+        let plans = WriterPlans::compile(table, (format, writers), options)?;
+        let fingerprint = fingerprint(table, &plans.identity(), options);
+        Ok(Self { fingerprint, decoder: Decoder::Written(Arc::new(plans)) })
     }
 
     /// Tells this plan from others: changes with the schema, the table's columns and the options.
@@ -140,11 +155,15 @@ impl Plan {
     /// An empty block for this plan.
     #[must_use]
     pub fn block(&self) -> Block {
-        let columns = self.compiled.columns.iter().map(|(name, ty)| {
+        let (columns, predictions) = match &self.decoder {
+            Decoder::Json(plan) => (&plan.compiled.columns, plan.compiled.predictions),
+            Decoder::Written(plans) => (&plans.planned.columns, 0),
+        };
+        let columns = columns.iter().map(|(name, ty)| {
             let column = Column::for_type(ty).expect("compiling has made a column of each type");
             (name.clone(), ty.to_string(), column)
         });
-        Block::new(columns.collect(), self.compiled.predictions)
+        Block::new(columns.collect(), predictions)
     }
 
     /// Decodes, validates and appends one record as one row. `block` must be of this plan. Says the same
@@ -158,10 +177,11 @@ impl Plan {
         source: &TopicPartition,
         record: &Record<'_>,
     ) -> Result<Appended, Box<Reject>> {
-        let appended = match self.format {
-            Format::Json => self.append_json(block, source, record),
+        let appended = match &self.decoder {
+            Decoder::Json(plan) => append_json(plan, block, record),
+            Decoder::Written(plans) => plans.append(block, record),
         };
-        match appended {
+        match appended.and_then(|()| self.append_metadata(block, source, record)) {
             Ok(()) => {
                 let dropped_fields = block.memory.n_dropped;
                 if dropped_fields > 0 {
@@ -170,85 +190,50 @@ impl Plan {
                 block.row_added(record.value.map_or(0, <[u8]>::len));
                 Ok(Appended { dropped_fields })
             }
-            Err(refusal) => {
+            Err(reject) => {
                 block.roll_back();
-                let value = record.value.unwrap_or_default();
-                // What comes before the text turned out to be none decides nothing.
-                let refusal = self.undecodable(value).unwrap_or(refusal);
-                Err(self.reject(*refusal, value))
+                Err(reject)
             }
         }
     }
 
-    fn append_json(&self, block: &mut Block, source: &TopicPartition, record: &Record<'_>) -> Outcome {
-        let plan = &*self.compiled;
-        let Some(value) = record.value else {
-            return Err(Refusal::decode(ReasonCode::Tombstone, "a value", "a null value"));
+    fn append_metadata(
+        &self,
+        block: &mut Block,
+        source: &TopicPartition,
+        record: &Record<'_>,
+    ) -> Result<(), Box<Reject>> {
+        let metadata = match &self.decoder {
+            Decoder::Json(plan) => &plan.compiled.metadata,
+            Decoder::Written(plans) => &plans.planned.metadata,
         };
-        let bytes_max = plan.limits.record_bytes_max;
-        if value.len() > bytes_max {
-            let (expected, found) = (format!("at most {bytes_max} bytes"), format!("{} bytes", value.len()));
-            return Err(Refusal::decode(ReasonCode::TooLarge, &expected, &found));
-        }
-        let text = simdutf8::basic::from_utf8(value).map_err(|_| not_utf8(value))?;
-        let Block { columns, memory, .. } = block;
-        Walk::new(plan, Reader::new(text), memory).record(columns)?;
-        for meta in &plan.metadata {
-            MetaColumn::write(meta, source, record, columns)?;
-        }
-        Ok(())
-    }
-
-    /// Why a refused value is no JSON text at all, if it is none.
-    #[cold]
-    fn undecodable(&self, value: &[u8]) -> Option<Box<Refusal>> {
-        let bytes_max = self.compiled.limits.record_bytes_max;
-        let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= bytes_max)?;
-        Walk::new(&self.compiled, Reader::new(text), &mut Memory::default()).nothing().err()
-    }
-
-    /// The decisive reason, and what else the schema has against the value.
-    #[cold]
-    fn reject(&self, refusal: Refusal, value: &[u8]) -> Box<Reject> {
-        let mut reject = Box::new(Reject::new(refusal.stage, refusal.reason));
-        let reasons_max = self.compiled.limits.reasons_max.max(1);
-        if let (Some(schema), Stage::Validate | Stage::Encode) = (&self.schema, reject.stage) {
-            for violation in schema.violations(value, reasons_max) {
-                let found = Self::found(value, &violation.path);
-                let reason = reason_for(violation, &found);
-                let same = |known: &Reason| known.path == reason.path && known.rule == reason.rule;
-                if reject.reasons.len() < reasons_max && !reject.reasons.iter().any(same) {
-                    reject.reasons.push(reason);
-                }
-            }
-        }
-        reject
-    }
-
-    fn found(value: &[u8], pointer: &str) -> String {
-        crate::find::find_raw(value, pointer).unwrap_or("nothing").to_owned()
+        let mut written = metadata.iter().map(|meta| meta.write(source, record, &mut block.columns));
+        written.try_for_each(|written| written).map_err(Refusal::alone)
     }
 }
 
-#[cold]
-fn not_utf8(value: &[u8]) -> Box<Refusal> {
-    let at = std::str::from_utf8(value).map_or_else(|error| error.valid_up_to(), str::len);
-    Refusal::decode(
-        ReasonCode::NotUtf8,
-        "UTF-8",
-        &format!("byte 0x{:02X} at byte {at}", value.get(at).copied().unwrap_or(0)),
-    )
+fn append_json(plan: &JsonPlan, block: &mut Block, record: &Record<'_>) -> Result<(), Box<Reject>> {
+    let value = record.value.unwrap_or_default();
+    let bytes_max = plan.compiled.limits.record_bytes_max;
+    let appended = if record.value.is_none() {
+        Err(Refusal::decode(ReasonCode::Tombstone, "a value", "a null value"))
+    } else if value.len() > bytes_max {
+        let (expected, found) = (format!("at most {bytes_max} bytes"), format!("{} bytes", value.len()));
+        Err(Refusal::decode(ReasonCode::TooLarge, &expected, &found))
+    } else {
+        plan.append(block, value)
+    };
+    appended.map_err(|refusal| plan.reject(refusal, value))
 }
 
 /// FNV-1a over all that a plan is made of. The number tells plans apart, it does not identify bytes.
-fn fingerprint(table: &Table, schema: Option<&JsonSchema>, options: &PlanOptions) -> PlanFingerprint {
+fn fingerprint(table: &Table, identity: &str, options: &PlanOptions) -> PlanFingerprint {
     let columns: Vec<(&str, String, String)> = table
         .columns
         .iter()
         .map(|column| (column.name.as_str(), column.ty.to_string(), format!("{:?}", column.default)))
         .collect();
-    let identity = schema.map(JsonSchema::identity);
-    let text = format!("1 {}.{} {columns:?} {identity:?} {options:?}", table.database, table.name);
+    let text = format!("1 {}.{} {columns:?} {identity} {options:?}", table.database, table.name);
     let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     });

@@ -1,6 +1,6 @@
 //! Why a value is refused, as it travels up from where it was found.
 
-use tidegate_core::{Reason, ReasonCode, Stage};
+use tidegate_core::{Reason, ReasonCode, Reject, Stage};
 use tidegate_schema::Violation;
 
 /// A reason on its way up; each level puts its field's name before the path.
@@ -29,6 +29,12 @@ impl Refusal {
     #[cold]
     pub(crate) fn validate(violation: Violation, found: &str) -> Box<Self> {
         Box::new(Self { stage: Stage::Validate, reason: reason_for(violation, found) })
+    }
+
+    /// A reject for this reason alone.
+    #[cold]
+    pub(crate) fn alone(self: Box<Self>) -> Box<Reject> {
+        Box::new(Reject::new(self.stage, self.reason))
     }
 
     /// Says that what was refused stands in this member.

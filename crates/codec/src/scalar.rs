@@ -384,7 +384,7 @@ pub(crate) fn push_small(value: i64, column: &mut Column) -> bool {
 
 /// Pushes an integer into any column of integers; `false` if it does not fit.
 #[inline]
-fn push_integer(value: i128, column: &mut Column) -> bool {
+pub(crate) fn push_integer(value: i128, column: &mut Column) -> bool {
     macro_rules! push {
         ($values:expr) => {
             value.try_into().map(|value| $values.push(value)).is_ok()

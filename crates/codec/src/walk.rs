@@ -23,12 +23,7 @@ pub(crate) struct Walk<'p, 'm> {
 
 impl<'p, 'm> Walk<'p, 'm> {
     pub(crate) fn new(plan: &'p Compiled, reader: Reader<'p>, memory: &'m mut Memory) -> Self {
-        memory.seen.clear();
-        memory.names.clear();
-        memory.n_dropped = 0;
-        memory.dropped_here.clear();
-        memory.n_records += 1;
-        memory.collected.clear();
+        memory.begin();
         Self { plan, reader, memory, depth: 0 }
     }
 
@@ -448,7 +443,7 @@ fn put_null(writer: &Writer, column: &mut Column) -> Outcome {
 }
 
 /// Writes a text into the column that collects.
-fn put_text(text: &str, column: &mut Column) {
+pub(crate) fn put_text(text: &str, column: &mut Column) {
     match column {
         Column::Json(values) => values.push_str(text),
         Column::String(values) => values.push_str(text),

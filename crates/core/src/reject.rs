@@ -69,6 +69,8 @@ reason_codes! {
     NotUtf8 => "not_utf8",
     /// The value is not one JSON text.
     NotJson => "not_json",
+    /// The value is not the Avro encoding of its schema.
+    NotAvro => "not_avro",
     /// A JSON object names a member twice, so which value is meant cannot be told.
     DuplicateField => "duplicate_field",
     /// The value is null and the configuration does not say what a tombstone means.
@@ -77,6 +79,8 @@ reason_codes! {
     BadMagic => "bad_magic",
     /// The registry says that the schema id does not exist.
     UnknownSchemaId => "unknown_schema_id",
+    /// The record's schema is of another language, or none that values can be read by.
+    WrongSchema => "wrong_schema",
     /// No table belongs to the event.
     UnknownEvent => "unknown_event",
     /// The event is known, its version is not.
