@@ -10,6 +10,7 @@ use crate::kafka::Kafka;
 use crate::node::{Node, NodeKind};
 use crate::reading::Reading;
 use crate::scalar::ByteSize;
+use crate::template::Part;
 
 /// librdkafka's properties that the delivery protocol, or another key of the file, sets.
 const KAFKA_OWNED: [(&str, &str); 14] = [
@@ -51,6 +52,7 @@ pub(crate) fn sink(file: &SinkFile, root: &Node, cx: &mut Reading<'_>) {
     owned_settings(root, cx);
     client_key(&file.kafka, root, cx);
     connectors(&file.connectors, file.memory_max, root, cx);
+    registries(&file.connectors, file.registry.is_some(), root, cx);
 }
 
 pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
@@ -71,6 +73,7 @@ pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
         }
     }
     connectors(&file.connectors, file.memory_max, root, cx);
+    registries(&file.connectors, file.registry.is_some(), root, cx);
 }
 
 fn host_files(at: Position, cx: &mut Reading<'_>) {
@@ -150,6 +153,28 @@ fn connectors(connectors: &[Connector], memory_max: ByteSize, root: &Node, cx: &
     }
 }
 
+/// Records that name their schemas need a registry, and tell their event by other means than a field.
+fn registries(connectors: &[Connector], registry: bool, root: &Node, cx: &mut Reading<'_>) {
+    for (index, connector) in connectors.iter().enumerate() {
+        let node = root.get("connectors").and_then(|list| list.item(index));
+        let Some(node) = node.filter(|_| connector.format.names_schemas()) else { continue };
+        if !registry {
+            let message = "records of this format name their schemas, and no `registry` is configured";
+            let hint = Some("say where it is: `registry: {urls: [\"http://registry:8081\"]}`".to_owned());
+            cx.report(Mistake::Conflict, place(node, &["format"]), message, hint);
+        }
+        let field = |part: &Part| match part {
+            Part::Field(_) => true,
+            Part::Literal(_) | Part::Topic | Part::Header(_) => false,
+        };
+        if connector.table.template.parts().iter().any(field) {
+            let message = "the table's name depends on a field, which is only read of `format: json`";
+            let hint = Some("use `{topic}` or `{header:…}`".to_owned());
+            cx.report(Mistake::Conflict, place(node, &["table"]), message, hint);
+        }
+    }
+}
+
 fn topics(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
     let list = node.get("topics");
     let dead_letters = connector.dead_letter_topic();
@@ -185,7 +210,7 @@ fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
         crate::connector::CreateTables::FromSchema => true,
         crate::connector::CreateTables::No => false,
     };
-    if from_schema && connector.schema.is_none() {
+    if from_schema && connector.schema.is_none() && !connector.format.names_schemas() {
         let message = "`create_tables: from_schema` needs a `schema`";
         cx.report(Mistake::Conflict, place(node, &["create_tables"]), message, None);
     }

@@ -28,7 +28,8 @@ section! {
         table: TableRoute;
         /// The database; that of `clickhouse` if absent.
         database: Option<Identifier>;
-        /// The JSON Schema that events must satisfy. Without one, the table alone decides.
+        /// The JSON Schema that events must satisfy; without one, the table alone decides. With `format:
+        /// avro`, the Avro schema that records are read through: its fields, aliases and defaults.
         schema: Option<SchemaSource>;
         /// What becomes of fields that the table has no column for.
         unknown_fields: UnknownFields = "reject";
@@ -72,11 +73,26 @@ choice! {
     pub enum Format {
         /// One JSON object a record.
         Json => "json",
+        /// Avro in Confluent's wire format: each record names its schema in the registry.
+        Avro => "avro",
+        /// JSON in Confluent's wire format, checked by the JSON Schema that each record names.
+        JsonSchema => "json_schema",
+    }
+}
+
+impl Format {
+    /// Whether each record names the schema that it was written with.
+    #[must_use]
+    pub const fn names_schemas(self) -> bool {
+        match self {
+            Self::Json => false,
+            Self::Avro | Self::JsonSchema => true,
+        }
     }
 }
 
 section! {
-    /// The JSON Schema that events must satisfy, draft 7 or 2020-12.
+    /// The JSON Schema that events must satisfy, draft 7 or 2020-12; or the reader's Avro schema.
     pub struct SchemaSource as "`schema`" {
         /// The file with the schema.
         file: PathBuf;

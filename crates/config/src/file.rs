@@ -14,6 +14,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::kafka::Kafka;
 use crate::node::{self, Node};
 use crate::reading::{Found, Reading};
+use crate::registry::SchemaRegistry;
 use crate::scalar::{ByteSize, Identifier};
 use crate::shape::{Definitions, Shape, section};
 
@@ -24,6 +25,8 @@ section! {
         kafka: Kafka;
         /// How ClickHouse is reached.
         clickhouse: ClickHouse;
+        /// How the schema registry is reached. Needed by connectors whose records name their schemas.
+        registry: Option<SchemaRegistry>;
         /// Tidegate's own HTTP interface: metrics, health, status.
         api: Api = "{}";
         /// What the process may buffer in all.
@@ -39,6 +42,8 @@ section! {
         /// The database of connectors that name none; created if it is missing. Not `default`, which in
         /// the embedded ClickHouse shows the files of this machine as tables.
         database: Identifier = "tidegate";
+        /// How the schema registry is reached. Needed by connectors whose records name their schemas.
+        registry: Option<SchemaRegistry>;
         /// What the process may buffer in all.
         memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";
         /// A Kafka that runs already, in the place of the embedded one.

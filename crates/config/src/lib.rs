@@ -16,6 +16,7 @@ mod kafka;
 mod nearest;
 mod node;
 mod reading;
+mod registry;
 mod scalar;
 mod shape;
 mod template;
@@ -31,5 +32,6 @@ pub use file::{
     parse_sink, parse_up,
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
+pub use registry::{RegistryTls, SchemaRegistry};
 pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, TimeFormat, Topic};
 pub use template::{Part, Resolved, TableRoute, Template, Unmapped};

@@ -264,7 +264,10 @@ impl OpenBatch {
             (Some(_), _) => match self.part_of(source, record, tables).await {
                 Err(NoPlan::Fault(fault)) => return Err(fault),
                 Err(NoPlan::Reject(reject)) => Err(reject),
-                Ok(part) => self.parts[part].append(source, record, index),
+                Ok(part) => {
+                    tables.prepare(record).await?;
+                    self.parts[part].append(source, record, index)
+                }
             },
         };
         if let Err(reject) = fate {

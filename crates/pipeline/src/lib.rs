@@ -21,6 +21,7 @@ mod route;
 mod settings;
 mod status;
 mod tables;
+mod writers;
 
 pub use backoff::Backoff;
 pub use budget::Budget;
@@ -31,3 +32,4 @@ pub use metrics::Metrics;
 pub use settings::{ConnectorSettings, FlushPolicy};
 pub use status::{ConnectorStatus, PartitionStatus, Phase, Status};
 pub use tables::{EventSchemas, TableCreation};
+pub use writers::{Fetched, Writers};

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use tidegate_codec::Plan;
 use tidegate_config::Resolved;
-use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Reject, Stage};
+use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Record, Reject, Stage};
 use tidegate_native::Table;
 use tidegate_schema::JsonSchema;
 
 use crate::port::Warehouse;
 use crate::route;
 use crate::settings::ConnectorSettings;
+use crate::writers::Writers;
 
 type FindSchema = dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync;
 
@@ -23,6 +24,7 @@ type FindSchema = dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync;
 pub struct EventSchemas {
     find: Arc<FindSchema>,
     required: bool,
+    writers: Option<Writers>,
 }
 
 impl EventSchemas {
@@ -32,7 +34,13 @@ impl EventSchemas {
         find: impl Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync + 'static,
         required: bool,
     ) -> Self {
-        Self { find: Arc::new(find), required }
+        Self { find: Arc::new(find), required, writers: None }
+    }
+
+    /// Schemas that the records name.
+    #[must_use]
+    pub fn of_writers(writers: Writers) -> Self {
+        Self { writers: Some(writers), ..Self::none() }
     }
 
     /// No schemas: tables alone say what a row needs.
@@ -130,6 +138,14 @@ impl<W: Warehouse> Tables<W> {
         Self { warehouse, settings, schemas, creation, known: Mutex::default() }
     }
 
+    /// Sees to it that what a record is decoded by is known, as far as it can be.
+    pub(crate) async fn prepare(&self, record: &Record<'_>) -> Result<(), Fault> {
+        match &self.schemas.writers {
+            Some(writers) => writers.prepare(record).await,
+            None => Ok(()),
+        }
+    }
+
     /// The plan for a record's event.
     pub(crate) async fn plan(&self, resolved: &Resolved) -> Result<Arc<TablePlan>, NoPlan> {
         let known = self.known().get(&resolved.event).cloned();
@@ -181,7 +197,11 @@ impl<W: Warehouse> Tables<W> {
                 });
             }
         };
-        let plan = Plan::compile(&table, schema.as_deref(), &self.settings.plan).map_err(|error| {
+        let plan = match &self.schemas.writers {
+            Some(writers) => Plan::of_writers(&table, &writers.format, &writers.known, &self.settings.plan),
+            None => Plan::compile(&table, schema.as_deref(), &self.settings.plan),
+        };
+        let plan = plan.map_err(|error| {
             let message = format!("plan rows for table `{}`: {error}", table.name);
             NoPlan::Fault(Fault::new(FaultKind::Missing, message))
         })?;

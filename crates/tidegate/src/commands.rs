@@ -99,6 +99,7 @@ async fn sink(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
         kafka: crate::wire::kafka(&loaded.kafka),
         clickhouse: crate::wire::clickhouse(&loaded.clickhouse)?,
         database: loaded.clickhouse.database.to_string(),
+        registry: loaded.registry.as_ref().map(crate::writers::registry).transpose()?,
     };
     world.kafka.check().context("set up the kafka client")?;
     let mut signals = StopSignals::listen()?;

@@ -21,6 +21,7 @@ mod stack;
 mod status;
 mod up;
 mod wire;
+mod writers;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

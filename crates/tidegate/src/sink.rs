@@ -15,6 +15,7 @@ use tidegate_pipeline::{
     Backoff, Connector, ConnectorSettings, Ended, EventSchemas, Halted, Phase, Status, TableCreation,
     dead_letter_ddl,
 };
+use tidegate_registry_client::RegistryClient;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -30,6 +31,8 @@ pub struct World {
     pub clickhouse: Client,
     /// The database of connectors that name none.
     pub database: String,
+    /// Where schemas are that records name.
+    pub registry: Option<RegistryClient>,
 }
 
 /// The share of the buffer memory that waits in the Kafka client.
@@ -74,7 +77,7 @@ impl Sink {
         let source_bytes_max = shown.budget.bytes_max() / SOURCE_SHARE / connectors.len().max(1);
         for config in connectors {
             let settings = wire::settings(config, &world.database);
-            let schemas = wire::schemas(config, &settings)?;
+            let schemas = wire::schemas(config, &settings, world.registry.as_ref())?;
             let status = Status::new(config.name.as_str());
             shown.add(status.clone());
             let start = Start {

@@ -147,7 +147,8 @@ impl Running {
             SchemaRegistry::start(&stack, (access, passwords.as_ref()), flags.registry_port).await?;
         let sink = match file {
             Some(file) => {
-                let world = world(&stack, file.database.as_str()).await?;
+                let mut world = world(&stack, file.database.as_str()).await?;
+                world.registry = file.registry.as_ref().map(crate::writers::registry).transpose()?;
                 for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
                     create_database(&world.clickhouse, database.as_str()).await?;
                 }
@@ -247,7 +248,7 @@ fn stack_options(flags: &Up, folder: &Path, entry: &Entry) -> StackOptions {
 pub async fn world(stack: &Stack, database: &str) -> anyhow::Result<World> {
     let clickhouse = Client::new(stack.clickhouse()?).context("set up the clickhouse client")?;
     create_database(&clickhouse, database).await?;
-    Ok(World { kafka: stack.kafka(), clickhouse, database: database.to_owned() })
+    Ok(World { kafka: stack.kafka(), clickhouse, database: database.to_owned(), registry: None })
 }
 
 async fn create_database(clickhouse: &Client, database: &str) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use tidegate_config::{self as config, HaltWhen};
 use tidegate_core::DeadLetterContext;
 use tidegate_kafka::{Credentials, KafkaOptions, Sasl, Secret, Tls, Verification};
 use tidegate_pipeline::{ConnectorSettings, EventSchemas, FlushPolicy, HaltPolicy, TableCreation};
+use tidegate_registry_client::RegistryClient;
 use tidegate_schema::{ColumnDefinition, FormatMode, JsonSchema, SchemaDocument, SchemaError, table_for};
 
 /// How many insert tokens a table that we create remembers. Larger than any number of batches that can be
@@ -117,11 +118,15 @@ fn plan(connector: &config::Connector) -> PlanOptions {
 /// Where a connector's schemas come from, and how its missing tables are created.
 ///
 /// # Errors
-/// When the schema file cannot be read.
+/// When the schema file cannot be read, or no registry is configured where one is needed.
 pub fn schemas(
     connector: &config::Connector,
     settings: &ConnectorSettings,
+    registry: Option<&RegistryClient>,
 ) -> anyhow::Result<(EventSchemas, Option<TableCreation>)> {
+    if let Some(writers) = crate::writers::writers(connector, registry)? {
+        return Ok((EventSchemas::of_writers(writers), None));
+    }
     let Some(source) = &connector.schema else { return Ok((EventSchemas::none(), None)) };
     let file = SchemaFile::read(source)?;
     let schemas = EventSchemas::new(move |event| file.find(event), source.required);

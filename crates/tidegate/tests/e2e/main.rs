@@ -17,6 +17,7 @@ mod offsets;
 mod path;
 mod process;
 mod refusals;
+mod registered;
 mod registry;
 mod settings;
 mod stack;

@@ -1,0 +1,132 @@
+//! Records that name their schemas: the registry, the sink and a real ClickHouse.
+
+use apache_avro::Schema;
+use apache_avro::types::Value as Avro;
+use apache_avro::writer::datum::GenericDatumWriter;
+use serde_json::{Value, json};
+
+use crate::process::{Process, ask, eventually, get};
+use crate::world::{World, record};
+
+const ORDER: &str = r#"{"type":"record","name":"Order","fields":[
+    {"name":"id","type":"long"},
+    {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
+    {"name":"sum","type":{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}},
+    {"name":"state","type":{"type":"enum","name":"State","symbols":["OPEN","PAID"]}},
+    {"name":"user","type":["null",{"type":"record","name":"User","fields":[{"name":"name","type":"string"}]}]}]}"#;
+
+async fn registry(world: &World) -> (Process, String) {
+    let broker = world.broker();
+    let args = ["registry", "--bootstrap", &broker, "--listen", "127.0.0.1:0", "--output", "json"];
+    let mut registry = Process::start(args);
+    let at = registry.json_line().await["registry"].as_str().unwrap().to_owned();
+    (registry, at)
+}
+
+fn register(at: &str, subject: &str, body: &Value) -> u32 {
+    let path = format!("/subjects/{subject}/versions");
+    let (status, body) = ask(at, "POST", &path, &body.to_string()).unwrap();
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str::<Value>(&body).unwrap()["id"].as_u64().unwrap().try_into().unwrap()
+}
+
+fn order(id: i64) -> Vec<u8> {
+    let schema = Schema::parse_str(ORDER).unwrap();
+    let user = Avro::Record(vec![("name".to_owned(), Avro::String(format!("user {id}")))]);
+    let user =
+        if id % 2 == 0 { Avro::Union(1, Box::new(user)) } else { Avro::Union(0, Box::new(Avro::Null)) };
+    let fields = [
+        ("id", Avro::Long(id)),
+        ("at", Avro::TimestampMillis(1_700_000_000_000 + id)),
+        ("sum", Avro::Decimal((id * 100 + 1).to_be_bytes().into())),
+        ("state", Avro::Enum(1, "PAID".to_owned())),
+        ("user", user),
+    ];
+    let record = Avro::Record(fields.map(|(name, value)| (name.to_owned(), value)).into());
+    GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
+}
+
+fn framed(id: u32, payload: &[u8]) -> Vec<u8> {
+    [&[0][..], &id.to_be_bytes(), payload].concat()
+}
+
+async fn publish(world: &World, topic: &str, values: &[Vec<u8>]) {
+    world.publish(values.iter().map(|value| record(topic, 0, value, &[]))).await;
+}
+
+/// Waits until a query gives this.
+async fn shows(world: &World, sql: &str, expected: &str) {
+    eventually(async || {
+        let found = world.clickhouse.query(sql).await.map_err(|fault| fault.to_string())?;
+        if found.trim() == expected { Ok(()) } else { Err(format!("{sql}: {found}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn avro_and_json_of_a_registry_become_rows_and_what_it_does_not_know_dead_letters() {
+    let Some(world) = World::start().await else { return };
+    let (registry, at) = registry(&world).await;
+    let orders = register(&at, "orders-value", &json!({ "schema": ORDER }));
+    let clicks =
+        json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 0}}});
+    let clicks = register(&at, "clicks-value", &json!({"schemaType": "JSON", "schema": clicks.to_string()}));
+    for ddl in [
+        "CREATE TABLE e2e.orders (id UInt64, at DateTime64(3, 'UTC'), sum Decimal(12, 2), \
+         state LowCardinality(String), user__name Nullable(String)) ENGINE = MergeTree ORDER BY id",
+        "CREATE TABLE e2e.clicks (n UInt32) ENGINE = MergeTree ORDER BY n",
+    ] {
+        world.clickhouse.execute(ddl).await.unwrap();
+    }
+    world.topic("orders", 1).await;
+    world.topic("clicks", 1).await;
+    let mut values: Vec<Vec<u8>> = (0..100).map(|id| framed(orders, &order(id))).collect();
+    values.insert(50, framed(4_000_000, &order(0)));
+    values.push(b"{}".to_vec());
+    publish(&world, "orders", &values).await;
+    let n = |n: i64| framed(clicks, json!({ "n": n }).to_string().as_bytes());
+    publish(&world, "clicks", &[n(1), n(-1), n(3)]).await;
+    let connectors = "  - {name: orders, topics: [orders], table: orders, format: avro, batch: {linger: 20ms}, halt_when: never}\n  \
+                      - {name: clicks, topics: [clicks], table: clicks, format: json_schema, batch: {linger: 20ms}, halt_when: never}";
+    let file = world.file("wire.yaml", &format!("{connectors}\nregistry: {{urls: [\"{at}\"]}}"));
+    let (sink, _) = world.sink(&file).await;
+    shows(&world, "SELECT (SELECT count() FROM e2e.orders), (SELECT count() FROM e2e.clicks)", "100\t2")
+        .await;
+    let right = "SELECT countIf(toUnixTimestamp64Milli(at) = 1700000000000 + id), \
+                 countIf(sum = id + toDecimal32('0.01', 2)), countIf(state = 'PAID'), \
+                 countIf(user__name = concat('user ', toString(id))), countIf(isNull(user__name)) FROM e2e.orders";
+    shows(&world, right, "100\t100\t100\t50\t50").await;
+    let reasons = "SELECT arrayStringConcat(arraySort(groupArray(code)), ',') FROM e2e.dead_letters";
+    shows(&world, reasons, "bad_magic,out_of_range,unknown_schema_id").await;
+    sink.stop().await;
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_is_waited_for() {
+    let Some(world) = World::start().await else { return };
+    let (registry, at) = registry(&world).await;
+    let orders = register(&at, "orders-value", &json!({ "schema": ORDER }));
+    let ddl = "CREATE TABLE e2e.orders (id UInt64, state String) ENGINE = MergeTree ORDER BY id";
+    world.clickhouse.execute(ddl).await.unwrap();
+    world.topic("orders", 1).await;
+    publish(&world, "orders", &[framed(orders, &order(7))]).await;
+    registry.stop().await;
+    let connectors =
+        "  - {name: orders, topics: [orders], table: orders, format: avro, unknown_fields: drop}";
+    let file = world.file("wire.yaml", &format!("{connectors}\nregistry: {{urls: [\"{at}\"]}}"));
+    let (sink, api) = world.sink(&file).await;
+    eventually(async || {
+        let (_, status) = get(&api, "/api/v1/status").map_err(|error| error.to_string())?;
+        if status.contains("schema registry") { Ok(()) } else { Err(status) }
+    })
+    .await;
+    let broker = world.broker();
+    let listen = at.trim_start_matches("http://");
+    let mut registry =
+        Process::start(["registry", "--bootstrap", &broker, "--listen", listen, "--output", "json"]);
+    registry.json_line().await;
+    shows(&world, "SELECT count() FROM e2e.orders", "1").await;
+    sink.stop().await;
+    registry.stop().await;
+}
