@@ -145,6 +145,7 @@ fn settings(load: &Load, group: String, table: &str) -> anyhow::Result<Connector
         drain_max: Duration::from_secs(5),
         retry_wait: (Duration::from_millis(100), Duration::from_secs(15)),
         describe_every: Duration::from_secs(30),
+        evolve: false,
     })
 }
 

@@ -72,7 +72,7 @@ fn event(n: usize) -> Avro {
     let values = vec![
         Avro::Uuid(apache_avro::Uuid::from_u128(n as u128 * 7_919_473)),
         Avro::TimestampMillis(1_700_000_000_000 + n as i64),
-        if n % 3 == 0 { Avro::Union(0, Box::new(Avro::Null)) } else { some(Avro::TimestampMillis(n as i64)) },
+        if n.is_multiple_of(3) { Avro::Union(0, Box::new(Avro::Null)) } else { some(Avro::TimestampMillis(n as i64)) },
         some(text(format!("user-{}", n * 31 % 5000))),
         text(format!("anonymous-{:016x}", n * 1_000_003)),
         some(text(format!("session-{:024x}", n * 7_919))),
@@ -89,7 +89,7 @@ fn event(n: usize) -> Avro {
         some(Avro::Int(n as i32 % 900)),
         Avro::Decimal((n as i64 * 1234).to_be_bytes().into()),
         Avro::Double(n as f64 / 7.0),
-        Avro::Boolean(n % 2 == 0),
+        Avro::Boolean(n.is_multiple_of(2)),
         Avro::Long(n as i64 * 1_000_003),
         Avro::Array((0..4).map(|tag| text(format!("tag-{tag}"))).collect()),
         Avro::Map((0..3).map(|at| (format!("experiment-{at}"), text("treatment".to_owned()))).collect()),

@@ -4,9 +4,12 @@
 //! each field, compiled once. [`Run`] follows it through a record's bytes, straight into the columns.
 
 mod bytes;
+mod columns;
 mod compile;
 mod encode;
+mod encoder;
 mod leaf;
+mod misfits;
 mod op;
 mod resolve;
 mod run;
@@ -14,6 +17,8 @@ mod text;
 mod value;
 mod write;
 
-pub(crate) use compile::compile;
+pub use columns::{WantedColumn, avro_columns};
+pub(crate) use compile::{compile, missing_columns};
+pub use encoder::{EncodeError, avro_to_json, json_to_avro};
 pub(crate) use op::Program;
 pub(crate) use run::Run;

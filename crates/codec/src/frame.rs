@@ -41,6 +41,12 @@ impl SchemaKey {
         [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
     }
 
+    /// The schema that a record names, and the message alone; all of the value, if it names none.
+    #[must_use]
+    pub fn split<'a>(record: &Record<'a>) -> (Option<Self>, Option<&'a [u8]>) {
+        Frame::read(record).map_or((None, record.value), |frame| (Some(frame.key), Some(frame.payload)))
+    }
+
     /// The schema that a record names; `None` if it names none as it should, and is to be refused.
     #[must_use]
     pub fn of(record: &Record<'_>) -> Option<Self> {
@@ -110,7 +116,7 @@ mod tests {
     fn check(value: &[u8], header: Option<&[u8]>, expected: Option<(SchemaKey, &[u8])>) {
         let mut records = Records::new(TopicPartition::new("t", 0));
         let headers = header.map(|value| Header { name: HEADER, value: Some(value) });
-        records.push(0, None, None, Some(value), headers.into_iter());
+        records.push(0, None, None, Some(value), headers);
         let record = records.get(0).unwrap();
         let frame = Frame::read(&record).ok();
         assert_eq!(frame.map(|frame| (frame.key, frame.payload)), expected);

@@ -30,6 +30,7 @@ mod usual;
 mod walk;
 mod writers;
 
+pub use avro::{EncodeError, WantedColumn, avro_columns, avro_to_json, json_to_avro};
 pub use block::{Block, DroppedField};
 pub use find::find_text;
 pub use frame::SchemaKey;

@@ -208,7 +208,7 @@ impl Plan {
             Decoder::Written(plans) => &plans.planned.metadata,
         };
         let mut written = metadata.iter().map(|meta| meta.write(source, record, &mut block.columns));
-        written.try_for_each(|written| written).map_err(Refusal::alone)
+        written.try_for_each(|written| written).map_err(|refusal| refusal.alone())
     }
 }
 

@@ -33,7 +33,7 @@ impl Refusal {
 
     /// A reject for this reason alone.
     #[cold]
-    pub(crate) fn alone(self: Box<Self>) -> Box<Reject> {
+    pub(crate) fn alone(self) -> Box<Reject> {
         Box::new(Reject::new(self.stage, self.reason))
     }
 

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hashbrown::HashMap;
-use tidegate_core::{ReasonCode, Record, Reject};
+use tidegate_core::{Reason, ReasonCode, Record, Reject};
 use tidegate_languages::avro::AvroSchema;
-use tidegate_native::Table;
+use tidegate_native::{Table, Type};
 use tidegate_schema::JsonSchema;
 
-use crate::avro;
+use crate::avro::{self, WantedColumn, avro_columns};
 use crate::block::Block;
 use crate::compile::{Given, Planned, clamped, plan_columns};
 use crate::frame::{Frame, SchemaKey};
@@ -41,6 +41,69 @@ pub enum WriterSchema {
     Unusable(String),
     /// The registry says that there is none.
     Unknown,
+}
+
+impl WriterSchema {
+    /// The columns that the schema asks for and a table has nothing for. Of a JSON Schema the members of
+    /// its outermost object count.
+    ///
+    /// # Errors
+    /// If no plan can bring rows into this table as the options say.
+    pub fn missing_columns(
+        &self,
+        table: &Table,
+        options: &PlanOptions,
+    ) -> Result<Vec<WantedColumn>, PlanError> {
+        match self {
+            Self::Avro(schema) => avro::missing_columns(table, schema, options),
+            Self::Json(schema) => Ok(json_columns(schema)
+                .into_iter()
+                .filter(|wanted| {
+                    let within = format!("{}{}", wanted.name, options.flatten_separator);
+                    let part = format!("{}.", wanted.name);
+                    let takes = |name: &str| {
+                        name == wanted.name || name.starts_with(&within) || name.starts_with(&part)
+                    };
+                    !table.columns.iter().any(|column| takes(&column.name))
+                })
+                .collect()),
+            Self::Unusable(_) | Self::Unknown => Ok(Vec::new()),
+        }
+    }
+
+    /// What a table cannot take of the schema's records, whatever they hold. Nothing is said of JSON
+    /// Schemas.
+    ///
+    /// # Errors
+    /// As [`WriterSchema::missing_columns`].
+    pub fn misfits(&self, table: &Table, options: &PlanOptions) -> Result<Vec<Reason>, PlanError> {
+        match self {
+            Self::Avro(schema) => Ok(avro::compile(table, schema, None, options)?.misfits()),
+            Self::Json(_) | Self::Unusable(_) | Self::Unknown => Ok(Vec::new()),
+        }
+    }
+
+    /// The columns of a new table for the schema.
+    #[must_use]
+    pub fn columns(&self, options: &PlanOptions) -> Vec<WantedColumn> {
+        match self {
+            Self::Avro(schema) => avro_columns(schema, &options.flatten_separator),
+            Self::Json(schema) => json_columns(schema),
+            Self::Unusable(_) | Self::Unknown => Vec::new(),
+        }
+    }
+}
+
+fn json_columns(schema: &JsonSchema) -> Vec<WantedColumn> {
+    let columns = tidegate_schema::table_for(schema).columns.into_iter();
+    let wanted = columns.map(|column| WantedColumn {
+        path: vec![column.name.clone()],
+        // What is written there is a type.
+        ty: Type::parse(&column.ty).unwrap_or(Type::Dynamic { max_types: None }),
+        default: column.rest.strip_prefix("DEFAULT ").map(str::to_owned),
+        name: column.name,
+    });
+    wanted.collect()
 }
 
 /// The writers' schemas that one connector has met: shared by its plans, filled by whoever asks the
@@ -127,7 +190,7 @@ impl WriterPlans {
             let (expected, found) = (format!("at most {bytes_max} bytes"), format!("{length} bytes"));
             return Err(Refusal::decode(ReasonCode::TooLarge, &expected, &found).alone());
         }
-        let frame = Frame::read(record).map_err(Refusal::alone)?;
+        let frame = Frame::read(record).map_err(|refusal| refusal.alone())?;
         let plan = match &block.memory.writer {
             Some((key, plan)) if *key == frame.key => Arc::clone(plan),
             _ => {
@@ -139,7 +202,9 @@ impl WriterPlans {
         match &*plan {
             WriterPlan::Avro(program) => {
                 let Block { columns, memory, .. } = block;
-                avro::Run::new(program, frame.payload, memory).record(columns).map_err(Refusal::alone)
+                avro::Run::new(program, frame.payload, memory)
+                    .record(columns)
+                    .map_err(|refusal| refusal.alone())
             }
             WriterPlan::Json(plan) => {
                 plan.append(block, frame.payload).map_err(|refusal| plan.reject(refusal, frame.payload))

@@ -9,6 +9,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use tidegate_codec::{
     Block, Plan, PlanOptions, SchemaKey, UnknownFields, WireFormat, WriterSchema, WriterSchemas,
+    avro_columns, json_to_avro,
 };
 use tidegate_core::{ReasonCode, Records, Reject, TopicPartition};
 use tidegate_languages::avro::{AvroSchema, Defaults};
@@ -502,4 +503,82 @@ fn a_schema_that_cannot_be_used_refuses_its_records_alone() {
     assert_eq!(append(1).unwrap_err().reason().code, ReasonCode::WrongSchema);
     append(0).unwrap();
     assert_eq!(block.rows(), 2);
+}
+
+#[test]
+fn a_schema_asks_for_columns_with_its_defaults() {
+    let writer = r#"{"type":"record","name":"E","fields":[
+        {"name":"id","type":"long"},
+        {"name":"kind","type":{"type":"enum","name":"K","symbols":["A"]},"default":"A"},
+        {"name":"note","type":["null","string"],"default":null},
+        {"name":"user","type":["null",{"type":"record","name":"U","fields":[
+            {"name":"name","type":"string"},{"name":"friend","type":["null","U"]}]}]},
+        {"name":"lines","type":{"type":"array","items":{"type":"record","name":"L","fields":[
+            {"name":"sku","type":"string"},{"name":"n","type":["null","int"]}]}}},
+        {"name":"tags","type":["null",{"type":"array","items":"string"}]},
+        {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+        {"name":"either","type":["long","string"]}]}"#;
+    let columns: Vec<String> = avro_columns(&schema(writer), "__")
+        .iter()
+        .map(|column| {
+            let default =
+                column.default.as_ref().map_or_else(String::new, |default| format!(" DEFAULT {default}"));
+            format!("{} {}{default}", column.name, column.ty)
+        })
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            "id Int64",
+            "kind LowCardinality(String) DEFAULT 'A'",
+            "note Nullable(String)",
+            "user__name Nullable(String)",
+            "user__friend Nullable(JSON)",
+            "lines.sku Array(String)",
+            "lines.n Array(Nullable(Int32))",
+            "tags Variant(Array(String))",
+            "at DateTime64(6, 'UTC')",
+            "either Variant(Int64, String)",
+        ]
+    );
+    let lacking = table(&[("id", "Int32"), ("user", "JSON"), ("lines.sku", "Array(String)")]);
+    let missing =
+        WriterSchema::Avro(schema(writer)).missing_columns(&lacking, &PlanOptions::default()).unwrap();
+    let names: Vec<&str> = missing.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["kind", "note", "lines.n", "tags", "at", "either"]);
+    let misfits = WriterSchema::Avro(schema(writer)).misfits(
+        &table(&[("id", "String"), ("user__name", "String"), ("other", "Int8")]),
+        &PlanOptions { unknown_fields: UnknownFields::Drop, ..PlanOptions::default() },
+    );
+    let places: Vec<String> = misfits.unwrap().into_iter().map(|reason| reason.path).collect();
+    assert_eq!(places, ["/id", "/user/name", "/other"]);
+}
+
+#[test]
+fn what_people_type_is_encoded_or_refused_with_its_place() {
+    let writer = schema(
+        r#"{"type":"record","name":"E","fields":[
+        {"name":"id","type":"int"},
+        {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-millis"}],"default":null},
+        {"name":"sum","type":{"type":"bytes","logicalType":"decimal","precision":5,"scale":2},"default":""},
+        {"name":"list","type":{"type":"array","items":{"type":"enum","name":"K","symbols":["A"]}},"default":[]}]}"#,
+    );
+    let encode = |text: &str| json_to_avro(&writer, text).map_err(|error| error.to_string());
+    let typed = r#"{"id":1,"at":"1970-01-01T00:00:00.001Z","sum":"-1.5","list":["A"]}"#;
+    assert_eq!(encode(typed).unwrap(), [2, 2, 2, 4, 0xFF, 0x6A, 2, 0, 0]);
+    assert_eq!(encode(r#"{"id":1,"at":{"long":2},"sum":1}"#).unwrap(), [2, 2, 4, 2, 100, 0]);
+    for (text, expected) in [
+        (r#"{"at":null}"#, "field `/id`: expected a value, for the field has no default, found nothing"),
+        (r#"{"id":2147483648}"#, "field `/id`: expected `int`, found 2147483648"),
+        (r#"{"id":1,"x":2}"#, "field `/x`: expected a field of `E`: id, at, sum, list, found 2"),
+        (r#"{"id":1,"list":["B"]}"#, "field `/list/0`: expected one of A, found \"B\""),
+        (
+            r#"{"id":1,"sum":"1.234"}"#,
+            "field `/sum`: expected a decimal of 5 digits, 2 of them after the point",
+        ),
+        ("{", "expected JSON"),
+    ] {
+        let found = encode(text).unwrap_err();
+        assert!(found.contains(expected), "{text}: {found}");
+    }
 }

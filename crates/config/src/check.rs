@@ -214,6 +214,15 @@ fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
         let message = "`create_tables: from_schema` needs a `schema`";
         cx.report(Mistake::Conflict, place(node, &["create_tables"]), message, None);
     }
+    let evolves = match connector.evolve {
+        crate::connector::Evolve::AddColumns => true,
+        crate::connector::Evolve::No => false,
+    };
+    if evolves && !connector.format.names_schemas() {
+        let message = "`evolve: add_columns` needs records that name their schemas";
+        let hint = Some("it follows `format: avro` and `format: json_schema`".to_owned());
+        cx.report(Mistake::Conflict, place(node, &["evolve"]), message, hint);
+    }
     if let Some(schema) = &connector.schema
         && !schema.pointer.0.iter().all(|pointer| pointer == "#" || pointer.starts_with("#/"))
     {

@@ -41,6 +41,8 @@ section! {
         columns: BTreeMap<String, Column> = "{}";
         /// Whether missing tables are created.
         create_tables: CreateTables = "false";
+        /// Whether columns are added for fields that the schema of a record has and its table lacks.
+        evolve: Evolve = "false";
         /// When a batch is full.
         batch: Batch = "{}";
         /// What a record may cost.
@@ -161,6 +163,16 @@ choice! {
         No => "false",
         /// A missing table is created from the event's schema.
         FromSchema => "from_schema",
+    }
+}
+
+choice! {
+    /// Whether tables follow the schemas of their records.
+    pub enum Evolve {
+        /// They do not: fields without a column follow `unknown_fields`.
+        No => "false",
+        /// Columns are added, nullable or with an empty default. Nothing is changed or dropped.
+        AddColumns => "add_columns",
     }
 }
 

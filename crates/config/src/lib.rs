@@ -23,8 +23,8 @@ mod template;
 
 pub use clickhouse::{ClickHouse, ClickHouseTls, Compression};
 pub use connector::{
-    Batch, BatchLimits, Column, Connector, CreateTables, DeadLetters, Delivery, EpochUnit, Format, Formats,
-    HaltGuard, HaltWhen, Pointers, SchemaSource, Tombstones, UnknownFields,
+    Batch, BatchLimits, Column, Connector, CreateTables, DeadLetters, Delivery, EpochUnit, Evolve, Format,
+    Formats, HaltGuard, HaltWhen, Pointers, SchemaSource, Tombstones, UnknownFields,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake};
 pub use file::{

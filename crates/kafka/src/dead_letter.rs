@@ -74,9 +74,11 @@ const fn exception_class(code: ReasonCode) -> &'static str {
     match code {
         ReasonCode::NotUtf8
         | ReasonCode::NotJson
+        | ReasonCode::NotAvro
         | ReasonCode::DuplicateField
         | ReasonCode::BadMagic
-        | ReasonCode::UnknownSchemaId => "org.apache.kafka.common.errors.SerializationException",
+        | ReasonCode::UnknownSchemaId
+        | ReasonCode::WrongSchema => "org.apache.kafka.common.errors.SerializationException",
         ReasonCode::RowRefused => "com.clickhouse.client.api.ServerException",
         ReasonCode::Tombstone
         | ReasonCode::UnknownEvent

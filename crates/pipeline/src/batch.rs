@@ -231,7 +231,7 @@ impl OpenBatch {
                 self.full = true;
                 break;
             }
-            outcome = self.take_one(incoming.records.source(), &record, first + taken, tables).await;
+            outcome = self.take_one(&record, (first, first + taken), &incoming.records, tables).await;
             if outcome.is_err() {
                 break;
             }
@@ -247,28 +247,36 @@ impl OpenBatch {
         outcome
     }
 
-    /// Decodes the record that will be the one at `index`.
+    /// Decodes the record that will be the one at `index`; those from `first` on are still in `incoming`.
     async fn take_one<W: Warehouse>(
         &mut self,
-        source: &TopicPartition,
         record: &Record<'_>,
-        index: usize,
+        (first, index): (usize, usize),
+        incoming: &Records,
         tables: &Tables<W>,
     ) -> Result<(), Fault> {
+        let source = incoming.source();
         let fate = match (record.value, self.settings.tombstones) {
             (None, Tombstones::Skip) => {
                 self.n_tombstones += 1;
                 Ok(())
             }
             (None, Tombstones::Reject) => Err(tombstone()),
-            (Some(_), _) => match self.part_of(source, record, tables).await {
-                Err(NoPlan::Fault(fault)) => return Err(fault),
-                Err(NoPlan::Reject(reject)) => Err(reject),
-                Ok(part) => {
-                    tables.prepare(record).await?;
-                    self.parts[part].append(source, record, index)
+            (Some(_), _) => {
+                tables.prepare(record).await?;
+                match self.part_of(source, record, tables).await {
+                    Err(NoPlan::Fault(fault)) => return Err(fault),
+                    Err(NoPlan::Reject(reject)) => Err(reject),
+                    Ok(part) => {
+                        match tables.evolve(record, &self.parts[part].plan).await {
+                            Ok(None) | Err(NoPlan::Reject(_)) => {}
+                            Ok(Some(plan)) => self.form_again(part, plan, first, incoming),
+                            Err(NoPlan::Fault(fault)) => return Err(fault),
+                        }
+                        self.parts[part].append(source, record, index)
+                    }
                 }
-            },
+            }
         };
         if let Err(reject) = fate {
             self.rejected.push(Rejected { index, reject: *reject });
@@ -287,22 +295,39 @@ impl OpenBatch {
             return Ok(part);
         }
         let resolved = route::resolve(&self.settings.route, source, record).map_err(NoPlan::Reject)?;
-        let part = self.part_for(&resolved, tables).await?;
+        let part = self.part_for(&resolved, record, tables).await?;
         if !route::from_content(&self.settings.route) {
             self.only_part = Some(part);
         }
         Ok(part)
     }
 
+    /// Forms the rows of a part by another plan, whose table has more columns.
+    fn form_again(&mut self, part: usize, plan: Arc<TablePlan>, first: usize, incoming: &Records) {
+        let old = std::mem::replace(&mut self.parts[part], Part::new(plan));
+        for index in old.rows {
+            let record = match index.checked_sub(first) {
+                Some(at) => incoming.get(at),
+                None => self.records.get(index),
+            };
+            let record = record.expect("rows point at records that have been taken");
+            if let Err(reject) = self.parts[part].append(incoming.source(), &record, index) {
+                self.rejected.push(Rejected { index, reject: *reject });
+            }
+        }
+        self.rejected.sort_by_key(|rejected| rejected.index);
+    }
+
     async fn part_for<W: Warehouse>(
         &mut self,
         resolved: &Resolved,
+        record: &Record<'_>,
         tables: &Tables<W>,
     ) -> Result<usize, NoPlan> {
         if let Some(part) = self.part_by_event.get(&resolved.event) {
             return Ok(*part);
         }
-        let plan = tables.plan(resolved).await?;
+        let plan = tables.plan(resolved, record).await?;
         let spare = self.spare.iter().position(|part| Arc::ptr_eq(&part.plan, &plan));
         self.parts.push(spare.map_or_else(|| Part::new(plan), |at| self.spare.swap_remove(at)));
         self.part_by_event.insert(resolved.event.clone(), self.parts.len() - 1);

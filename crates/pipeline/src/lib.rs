@@ -31,5 +31,5 @@ pub use halt::{HaltGuard, HaltPolicy, Halted};
 pub use metrics::Metrics;
 pub use settings::{ConnectorSettings, FlushPolicy};
 pub use status::{ConnectorStatus, PartitionStatus, Phase, Status};
-pub use tables::{EventSchemas, TableCreation};
+pub use tables::{EventSchemas, TableCreation, TableSchema, add_columns};
 pub use writers::{Fetched, Writers};

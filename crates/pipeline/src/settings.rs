@@ -37,6 +37,8 @@ pub struct ConnectorSettings {
     pub route: TableRoute,
     /// How plans are compiled.
     pub plan: PlanOptions,
+    /// Whether columns are added for fields that a record's schema has and its table lacks.
+    pub evolve: bool,
     /// When a batch is closed.
     pub flush: FlushPolicy,
     /// The promise.

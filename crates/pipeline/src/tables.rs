@@ -1,16 +1,16 @@
 //! Plans by event: the table is described by the server, the schema found, the plan compiled, once, and
 //! again when the table changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_codec::Plan;
+use tidegate_codec::{Plan, SchemaKey, WantedColumn, WriterSchema};
 use tidegate_config::Resolved;
 use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Record, Reject, Stage};
 use tidegate_native::Table;
-use tidegate_schema::JsonSchema;
+use tidegate_schema::{JsonSchema, quote};
 
 use crate::port::Warehouse;
 use crate::route;
@@ -56,7 +56,16 @@ impl fmt::Debug for EventSchemas {
     }
 }
 
-type CreateStatement = dyn Fn(&Resolved, &JsonSchema) -> String + Send + Sync;
+/// What a missing table is made from.
+#[derive(Debug, Clone, Copy)]
+pub enum TableSchema<'a> {
+    /// The event's JSON Schema.
+    Event(&'a JsonSchema),
+    /// The schema of the first record.
+    Writer(&'a WriterSchema),
+}
+
+type CreateStatement = dyn Fn(&Resolved, TableSchema<'_>) -> String + Send + Sync;
 
 /// Says how a missing table is created: the `CREATE TABLE IF NOT EXISTS` for an event's schema.
 #[derive(Clone)]
@@ -66,7 +75,7 @@ pub struct TableCreation {
 
 impl TableCreation {
     /// Tables are created by `ddl`, which must be harmless when repeated.
-    pub fn new(ddl: impl Fn(&Resolved, &JsonSchema) -> String + Send + Sync + 'static) -> Self {
+    pub fn new(ddl: impl Fn(&Resolved, TableSchema<'_>) -> String + Send + Sync + 'static) -> Self {
         Self { ddl: Arc::new(ddl) }
     }
 }
@@ -117,6 +126,8 @@ pub(crate) struct Tables<W> {
     schemas: EventSchemas,
     creation: Option<TableCreation>,
     known: Mutex<HashMap<String, Known>>,
+    /// The writers' schemas that an event's table has been compared with.
+    evolved: Mutex<HashSet<(String, SchemaKey)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -135,7 +146,8 @@ impl<W: Warehouse> Tables<W> {
         schemas: EventSchemas,
         creation: Option<TableCreation>,
     ) -> Self {
-        Self { warehouse, settings, schemas, creation, known: Mutex::default() }
+        let (known, evolved) = (Mutex::default(), Mutex::default());
+        Self { warehouse, settings, schemas, creation, known, evolved }
     }
 
     /// Sees to it that what a record is decoded by is known, as far as it can be.
@@ -147,7 +159,11 @@ impl<W: Warehouse> Tables<W> {
     }
 
     /// The plan for a record's event.
-    pub(crate) async fn plan(&self, resolved: &Resolved) -> Result<Arc<TablePlan>, NoPlan> {
+    pub(crate) async fn plan(
+        &self,
+        resolved: &Resolved,
+        record: &Record<'_>,
+    ) -> Result<Arc<TablePlan>, NoPlan> {
         let known = self.known().get(&resolved.event).cloned();
         match &known {
             Some(known) if known.described_at.elapsed() < self.settings.describe_every => {
@@ -156,7 +172,8 @@ impl<W: Warehouse> Tables<W> {
             Some(_) | None => {}
         }
         let seen = known.is_some_and(|known| known.plan.is_ok());
-        let plan = match self.compile(resolved, seen).await {
+        let writer = self.schemas.writers.as_ref().and_then(|writers| writers.of(record));
+        let plan = match self.compile(resolved, (seen, writer.as_ref())).await {
             Ok(plan) => Ok(plan),
             Err(NoPlan::Reject(reject)) => Err(reject),
             Err(NoPlan::Fault(fault)) => return Err(NoPlan::Fault(fault)),
@@ -173,18 +190,23 @@ impl<W: Warehouse> Tables<W> {
     /// The plan for an event whose table has changed under the plan that it had.
     pub(crate) async fn plan_again(&self, stale: &TablePlan) -> Result<Arc<TablePlan>, NoPlan> {
         let resolved = Resolved { event: stale.event.clone(), table: stale.table.name.clone() };
-        let plan = self.compile(&resolved, true).await?;
+        let plan = self.compile(&resolved, (true, None)).await?;
         let known = Known { plan: Ok(Arc::clone(&plan)), described_at: Instant::now() };
         self.known().insert(resolved.event, known);
         Ok(plan)
     }
 
-    async fn compile(&self, resolved: &Resolved, seen: bool) -> Result<Arc<TablePlan>, NoPlan> {
+    async fn compile(
+        &self,
+        resolved: &Resolved,
+        (seen, writer): (bool, Option<&WriterSchema>),
+    ) -> Result<Arc<TablePlan>, NoPlan> {
         let schema = (self.schemas.find)(&resolved.event);
         if schema.is_none() && self.schemas.required {
             return Err(NoPlan::Reject(unknown(resolved, "an event that has a schema")));
         }
-        let table = match self.describe_or_create(resolved, schema.as_deref()).await {
+        let from = schema.as_deref().map(TableSchema::Event).or(writer.map(TableSchema::Writer));
+        let table = match self.describe_or_create(resolved, from).await {
             Ok(table) => table,
             Err(fault) => {
                 let expected =
@@ -211,7 +233,7 @@ impl<W: Warehouse> Tables<W> {
     async fn describe_or_create(
         &self,
         resolved: &Resolved,
-        schema: Option<&JsonSchema>,
+        schema: Option<TableSchema<'_>>,
     ) -> Result<Table, Fault> {
         let database = &self.settings.database;
         let missing = match self.warehouse.describe(database, &resolved.table).await {
@@ -224,9 +246,55 @@ impl<W: Warehouse> Tables<W> {
         self.warehouse.describe(database, &resolved.table).await
     }
 
+    /// Adds the columns that a record's schema has and its table lacks, if it is told to. Gives the plan
+    /// that stands if it is another than `at_hand`.
+    pub(crate) async fn evolve(
+        &self,
+        record: &Record<'_>,
+        at_hand: &TablePlan,
+    ) -> Result<Option<Arc<TablePlan>>, NoPlan> {
+        let Some(writers) = self.schemas.writers.as_ref().filter(|_| self.settings.evolve) else {
+            return Ok(None);
+        };
+        let Some((key, schema)) = writers.found(record) else { return Ok(None) };
+        let seen = (at_hand.event.clone(), key);
+        if self.evolved().contains(&seen) {
+            let known = self.known().get(&at_hand.event).and_then(|known| known.plan.clone().ok());
+            return Ok(known.filter(|plan| plan.plan.fingerprint() != at_hand.plan.fingerprint()));
+        }
+        // What the table has now decides: another process may have added columns.
+        let mut plan = self.plan_again(at_hand).await?;
+        let wanted = schema.missing_columns(&plan.table, &self.settings.plan).unwrap_or_default();
+        if !wanted.is_empty() {
+            let ddl = add_columns(&plan.table, &wanted);
+            self.warehouse.create(&ddl).await.map_err(NoPlan::Fault)?;
+            let names: Vec<&str> = wanted.iter().map(|column| column.name.as_str()).collect();
+            tracing::info!(table = at_hand.table.name, %key, columns = names.join(", "), "columns added");
+            plan = self.plan_again(at_hand).await?;
+        }
+        self.evolved().insert(seen);
+        Ok(Some(plan).filter(|plan| plan.plan.fingerprint() != at_hand.plan.fingerprint()))
+    }
+
+    fn evolved(&self) -> MutexGuard<'_, HashSet<(String, SchemaKey)>> {
+        self.evolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The statement that adds columns to a table; harmless when repeated.
+#[must_use]
+pub fn add_columns(table: &Table, wanted: &[WantedColumn]) -> String {
+    let columns = wanted.iter().map(|column| {
+        let (ty, default) = column.added();
+        let default = default.map_or_else(String::new, |default| format!(" DEFAULT {default}"));
+        format!("\n    ADD COLUMN IF NOT EXISTS {} {ty}{default}", quote(&column.name))
+    });
+    let columns: Vec<String> = columns.collect();
+    format!("ALTER TABLE {}.{}{}", quote(&table.database), quote(&table.name), columns.join(","))
 }
 
 fn unknown(resolved: &Resolved, expected: &str) -> Box<Reject> {

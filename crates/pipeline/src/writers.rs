@@ -58,6 +58,21 @@ impl Writers {
         Ok(())
     }
 
+    /// The schema of a record, if there is one.
+    pub(crate) fn of(&self, record: &Record<'_>) -> Option<WriterSchema> {
+        self.found(record).map(|(_, schema)| schema)
+    }
+
+    /// As [`Writers::of`], with its key.
+    pub(crate) fn found(&self, record: &Record<'_>) -> Option<(SchemaKey, WriterSchema)> {
+        let key = SchemaKey::of(record)?;
+        let schema = self.known.get(key)?;
+        match schema {
+            WriterSchema::Avro(_) | WriterSchema::Json(_) => Some((key, schema)),
+            WriterSchema::Unusable(_) | WriterSchema::Unknown => None,
+        }
+    }
+
     fn lately_unknown(&self, key: SchemaKey) -> bool {
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         unknown.get(&key).is_some_and(|since| since.elapsed() < UNKNOWN_FOR)

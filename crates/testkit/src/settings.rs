@@ -39,5 +39,6 @@ pub fn settings(table: &str) -> ConnectorSettings {
         drain_max: Duration::from_secs(1),
         retry_wait: (Duration::from_millis(10), Duration::from_secs(1)),
         describe_every: Duration::from_secs(30),
+        evolve: false,
     }
 }

@@ -103,6 +103,9 @@ pub enum Command {
     Sink(Sink),
     /// Run a schema registry with Confluent's API on a Kafka cluster until told to stop
     Registry(crate::registry::Flags),
+    /// The ClickHouse table of a registered schema: show, create, extend it
+    #[command(subcommand)]
+    Table(crate::table::Command),
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
     Dlq(Dlq),

@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech};
 use crate::render::{self, Look};
 use crate::report::{DeadLetterExample, HaltReport};
 use crate::sink::{Sink, World, halt_reasons};
-use crate::{demo, dlq, ledger, offsets, registry, status, up};
+use crate::{demo, dlq, ledger, offsets, registry, status, table, up};
 
 /// Runs a command line to its end.
 ///
@@ -33,6 +33,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(flags) => status::run(&flags, speech).await,
         Command::Sink(flags) => sink(&flags.config, speech).await,
         Command::Registry(flags) => registry::run(&flags, speech).await,
+        Command::Table(command) => table::run(command, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Offsets(flags) => offsets::run(flags, speech).await,
         Command::Ledger(flags) => ledger::run(&flags, speech).await,

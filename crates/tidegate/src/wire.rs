@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidegate_clickhouse::{Client, ClientOptions, Compression, TlsOptions, Url};
-use tidegate_codec::{ColumnOptions, EpochUnit, Limits, PlanOptions, UnknownFields};
+use tidegate_codec::{ColumnOptions, EpochUnit, Limits, PlanOptions, UnknownFields, WantedColumn};
 use tidegate_config::{self as config, HaltWhen};
 use tidegate_core::DeadLetterContext;
 use tidegate_kafka::{Credentials, KafkaOptions, Sasl, Secret, Tls, Verification};
-use tidegate_pipeline::{ConnectorSettings, EventSchemas, FlushPolicy, HaltPolicy, TableCreation};
+use tidegate_pipeline::{
+    ConnectorSettings, EventSchemas, FlushPolicy, HaltPolicy, TableCreation, TableSchema,
+};
 use tidegate_registry_client::RegistryClient;
-use tidegate_schema::{ColumnDefinition, FormatMode, JsonSchema, SchemaDocument, SchemaError, table_for};
+use tidegate_schema::{
+    ColumnDefinition, FormatMode, JsonSchema, SchemaDocument, SchemaError, TableDefinition, table_for,
+};
 
 /// How many insert tokens a table that we create remembers. Larger than any number of batches that can be
 /// in doubt at once.
@@ -80,6 +84,10 @@ pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSetti
         drain_max: DRAIN_MAX,
         retry_wait: RETRY_WAIT,
         describe_every: DESCRIBE_EVERY,
+        evolve: match connector.evolve {
+            config::Evolve::No => false,
+            config::Evolve::AddColumns => true,
+        },
     }
 }
 
@@ -125,19 +133,38 @@ pub fn schemas(
     registry: Option<&RegistryClient>,
 ) -> anyhow::Result<(EventSchemas, Option<TableCreation>)> {
     if let Some(writers) = crate::writers::writers(connector, registry)? {
-        return Ok((EventSchemas::of_writers(writers), None));
+        return Ok((EventSchemas::of_writers(writers), creation(connector, settings)));
     }
     let Some(source) = &connector.schema else { return Ok((EventSchemas::none(), None)) };
     let file = SchemaFile::read(source)?;
     let schemas = EventSchemas::new(move |event| file.find(event), source.required);
-    let creation = match connector.create_tables {
+    Ok((schemas, creation(connector, settings)))
+}
+
+fn creation(connector: &config::Connector, settings: &ConnectorSettings) -> Option<TableCreation> {
+    match connector.create_tables {
         config::CreateTables::No => None,
         config::CreateTables::FromSchema => {
-            let database = settings.database.clone();
-            Some(TableCreation::new(move |resolved, schema| table_ddl(&database, &resolved.table, schema)))
+            let (database, plan) = (settings.database.clone(), settings.plan.clone());
+            Some(TableCreation::new(move |resolved, schema| {
+                let definition = match schema {
+                    TableSchema::Event(schema) => table_for(schema),
+                    TableSchema::Writer(schema) => definition(&schema.columns(&plan)),
+                };
+                table_ddl(&database, &resolved.table, &definition)
+            }))
         }
-    };
-    Ok((schemas, creation))
+    }
+}
+
+/// Columns in SQL's words.
+pub fn definition(columns: &[WantedColumn]) -> TableDefinition {
+    let columns = columns.iter().map(|column| ColumnDefinition {
+        name: column.name.clone(),
+        ty: column.ty.to_string(),
+        rest: column.default.as_ref().map_or_else(String::new, |default| format!("DEFAULT {default}")),
+    });
+    TableDefinition { columns: columns.collect() }
 }
 
 /// A schema file, with the schemas that were looked up in it.
@@ -190,16 +217,19 @@ fn read_text(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("read schema file `{}`", file.display()))
 }
 
-/// The table of an event: the schema's columns, and where each row came from.
-fn table_ddl(database: &str, table: &str, schema: &JsonSchema) -> String {
-    let place = [
+/// The columns that say where a row came from.
+pub const fn place_columns() -> [(&'static str, &'static str); 4] {
+    [
         ("_topic", "LowCardinality(String)"),
         ("_partition", "Int32"),
         ("_offset", "Int64"),
         ("_timestamp", "DateTime64(3, 'UTC')"),
-    ];
-    let place = place.map(|(name, ty)| ColumnDefinition::new(name, ty));
-    let definition = table_for(schema);
+    ]
+}
+
+/// The table of an event: the schema's columns, and where each row came from.
+fn table_ddl(database: &str, table: &str, definition: &TableDefinition) -> String {
+    let place = place_columns().map(|(name, ty)| ColumnDefinition::new(name, ty));
     let create = definition.create((database, table), &place, "MergeTree", "(_partition, _offset)");
     format!("{create}\nSETTINGS non_replicated_deduplication_window = {DEDUP_WINDOW}")
 }

@@ -71,7 +71,7 @@ async fn fetch(client: &RegistryClient, key: SchemaKey) -> Result<WriterSchema, 
 
 /// A registered schema. One that cannot be read makes its records rejects: what a record contains never
 /// stops a partition.
-fn read(stored: &StoredSchema) -> WriterSchema {
+pub fn read(stored: &StoredSchema) -> WriterSchema {
     let unusable = |error: &dyn std::error::Error| WriterSchema::Unusable(error.to_string());
     match stored.language.as_str() {
         "AVRO" => {

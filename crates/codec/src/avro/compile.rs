@@ -7,6 +7,7 @@ use tidegate_core::ReasonCode;
 use tidegate_languages::avro::AvroSchema;
 use tidegate_native::{Table, Type};
 
+use super::columns::{WantedColumn, avro_columns};
 use super::leaf::Leaf;
 use super::op::{Action, Fill, Member, Misfit, Op, OpId, Program};
 use super::resolve::{FieldSource, ReadField, ReadId, ReadShape, Resolved};
@@ -44,6 +45,38 @@ pub(crate) fn compile(
     let root = compiler.flatten(reads.root, &planned.tree, "", 0);
     let ops = compiler.ops;
     Ok(Program { root, ops, collect: planned.collect, limits: clamped(options.limits), reads })
+}
+
+/// The columns that a schema asks for and a table has nothing for, neither of their own nor around them.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn missing_columns(
+    table: &Table,
+    schema: &AvroSchema,
+    options: &PlanOptions,
+) -> Result<Vec<WantedColumn>, PlanError> {
+    let known = |name: &str| schema.has_top_level_field(name);
+    let planned = plan_columns(table, options, &Given { known: &known, always: &|_| true })?;
+    let mut wanted = avro_columns(schema, &options.flatten_separator);
+    wanted.retain(|column| {
+        let named = table.columns.iter().any(|known| known.name == column.name);
+        !named && !covered(&planned.tree, &column.path)
+    });
+    Ok(wanted)
+}
+
+/// Whether a column takes the field, or a record that it stands in.
+fn covered(tree: &Tree, path: &[String]) -> bool {
+    let Some((name, rest)) = path.split_first() else { return true };
+    match tree.members.iter().find(|(known, _)| known == name).map(|(_, branch)| branch) {
+        None => false,
+        Some(Branch::Leaf(_)) => true,
+        Some(Branch::Object(tree)) => covered(tree, rest),
+        Some(Branch::Nested(parts)) => {
+            rest.first().is_none_or(|name| parts.iter().any(|(part, _)| part == name))
+        }
+    }
 }
 
 /// Where a value goes.

@@ -270,6 +270,29 @@ fn base64(value: &[u8], out: &mut String) {
     out.push('"');
 }
 
+/// The bytes of a base64 text, padded or not.
+pub(crate) fn unbase64(text: &str) -> Option<Vec<u8>> {
+    let (mut bits, mut n_bits, mut out) = (0_u32, 0, Vec::new());
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        n_bits += 6;
+        if n_bits >= 8 {
+            n_bits -= 8;
+            out.push((bits >> n_bits) as u8);
+            bits &= (1 << n_bits) - 1;
+        }
+    }
+    (bits == 0 && n_bits < 6).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +324,8 @@ mod tests {
             let mut out = String::new();
             base64(value.as_bytes(), &mut out);
             assert_eq!(out, format!("\"{expected}\""));
+            assert_eq!(unbase64(expected).as_deref(), Some(value.as_bytes()));
         }
+        assert_eq!((unbase64("Zh=="), unbase64("Z"), unbase64("é")), (None, None, None));
     }
 }

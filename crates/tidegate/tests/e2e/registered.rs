@@ -130,3 +130,36 @@ async fn a_registry_that_is_away_is_waited_for() {
     sink.stop().await;
     registry.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_made_from_the_first_schema_and_grows_with_the_next() {
+    let Some(world) = World::start().await else { return };
+    let (registry, at) = registry(&world).await;
+    let schema = |fields: Value| json!({"type": "record", "name": "E", "fields": fields}).to_string();
+    let first = schema(json!([{"name": "id", "type": "long"}]));
+    let second = schema(json!([
+        {"name": "id", "type": "long"},
+        {"name": "note", "type": "string", "default": ""},
+        {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []}]));
+    let first = register(&at, "e-value", &json!({ "schema": first }));
+    let second = register(&at, "e-value", &json!({ "schema": second }));
+    world.topic("e", 2).await;
+    // Old, new, old in one batch of one partition; new alone in the other.
+    let old = |id: u8| framed(first, &[id * 2]);
+    let new = |id: u8| framed(second, &[id * 2, 2, b'n', 2, 2, b't', 0]);
+    let values = [old(1), new(2), old(3), new(4)];
+    let partitions = [0, 0, 0, 1];
+    world.publish(values.iter().zip(partitions).map(|(value, to)| record("e", to, value, &[]))).await;
+    let connectors = "  - {name: e, topics: [e], table: e, format: avro, create_tables: from_schema, \
+                      evolve: add_columns, batch: {linger: 200ms}, halt_when: never}";
+    let file = world.file("wire.yaml", &format!("{connectors}\nregistry: {{urls: [\"{at}\"]}}"));
+    let (sink, _) = world.sink(&file).await;
+    let rows = "SELECT arrayStringConcat(arraySort(groupArray(concat(toString(id), ':', note, ':', \
+                toString(length(tags))))), ' ') FROM e2e.e";
+    shows(&world, rows, "1::0 2:n:1 3::0 4:n:1").await;
+    world.settled("tidegate-e", "e").await;
+    let letters = "SELECT count() FROM e2e.dead_letters";
+    shows(&world, letters, "0").await;
+    sink.stop().await;
+    registry.stop().await;
+}
