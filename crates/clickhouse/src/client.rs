@@ -118,11 +118,24 @@ impl Client {
     /// Any exception, as a fault with its code; an answer longer than the options let; text that is
     /// not UTF-8.
     pub async fn query(&self, sql: &str) -> Result<String, Fault> {
+        self.query_with(sql, Vec::new()).await
+    }
+
+    async fn query_with(&self, sql: &str, parameters: Vec<(&str, &str)>) -> Result<String, Fault> {
         let chosen = self.shared.replicas.current();
-        let request = Request { parameters: Vec::new(), body: Bytes::copy_from_slice(sql.as_bytes()) };
+        let request = Request { parameters, body: Bytes::copy_from_slice(sql.as_bytes()) };
         let answer = self.post(chosen, request).await.map_err(|failure| fault(chosen, failure))?;
         String::from_utf8(answer)
             .map_err(|_| fault(chosen, Failure::world(FaultKind::Unknown, "the answer is not UTF-8")))
+    }
+
+    /// As [`Client::query`], in a format of ClickHouse that the statement may overrule.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn query_as(&self, sql: &str, format: &str) -> Result<String, Fault> {
+        let parameters = vec![("default_format", format)];
+        self.query_with(sql, parameters).await
     }
 
     /// Runs a statement that has no result: DDL, mostly. A time-out leaves open whether it will still

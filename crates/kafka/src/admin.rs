@@ -146,6 +146,23 @@ impl KafkaAdmin {
         }
     }
 
+    /// Deletes a topic, if there is one.
+    ///
+    /// # Errors
+    /// If Kafka cannot be reached, or refuses.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), Fault> {
+        let doing = format!("delete topic `{topic}` at `{}`", self.options.address());
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+        let results = self.admin.delete_topics(&[topic], &options).await;
+        match results.map_err(|error| fault(&error, &doing))?.into_iter().next() {
+            Some(
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)),
+            ) => Ok(()),
+            Some(Err((_, code))) => Err(of_code(code, &doing)),
+            None => Err(Fault::new(FaultKind::Unknown, format!("{doing}: no answer"))),
+        }
+    }
+
     /// How many partitions a topic has; `None` if it does not exist.
     ///
     /// # Errors

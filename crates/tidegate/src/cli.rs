@@ -103,6 +103,17 @@ pub enum Command {
     Sink(Sink),
     /// Run a schema registry with Confluent's API on a Kafka cluster until told to stop
     Registry(crate::registry::Flags),
+    /// Publish lines of text as Avro, JSON or bytes, each checked before the first is published
+    Produce(crate::tools::produce::Flags),
+    /// Read a topic's records as text, decoded by the schemas that they name
+    Consume(crate::tools::consume::Flags),
+    /// List, check, register and compare the schemas of a registry
+    #[command(subcommand)]
+    Schema(crate::tools::schema::Command),
+    /// Ask ClickHouse
+    Query(crate::tools::query::Flags),
+    /// Try the whole way once: schema, topic, table, rows; then clean up and say PASS or what is wrong
+    Smoke(crate::smoke::Flags),
     /// The ClickHouse table of a registered schema: show, create, extend it
     #[command(subcommand)]
     Table(crate::table::Command),

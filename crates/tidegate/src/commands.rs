@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech};
 use crate::render::{self, Look};
 use crate::report::{DeadLetterExample, HaltReport};
 use crate::sink::{Sink, World, halt_reasons};
-use crate::{demo, dlq, ledger, offsets, registry, status, table, up};
+use crate::{demo, dlq, ledger, offsets, registry, smoke, status, table, tools, up};
 
 /// Runs a command line to its end.
 ///
@@ -33,6 +33,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(flags) => status::run(&flags, speech).await,
         Command::Sink(flags) => sink(&flags.config, speech).await,
         Command::Registry(flags) => registry::run(&flags, speech).await,
+        Command::Produce(flags) => tools::produce::run(&flags, speech).await,
+        Command::Consume(flags) => tools::consume::run(&flags, speech).await,
+        Command::Schema(command) => tools::schema::run(command, speech).await,
+        Command::Query(flags) => tools::query::run(&flags, speech).await,
+        Command::Smoke(flags) => smoke::run(&flags, speech).await,
         Command::Table(command) => table::run(command, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Offsets(flags) => offsets::run(flags, speech).await,

@@ -131,6 +131,9 @@ mod tests {
     fn user_and_password_leave_the_address() {
         let url = Url::parse("http://me:s%40cret@registry:8081").unwrap();
         let (bare, user, password) = parted(&url);
-        assert_eq!((bare.as_str(), user.as_str(), password.as_str()), ("http://registry:8081/", "me", "s@cret"));
+        assert_eq!(
+            (bare.as_str(), user.as_str(), password.as_str()),
+            ("http://registry:8081/", "me", "s@cret")
+        );
     }
 }

@@ -46,7 +46,7 @@ pub struct Flags {
     pub subject: String,
     /// Its version; the latest if absent
     #[arg(long, value_name = "N")]
-    pub version: Option<i32>,
+    pub schema_version: Option<i32>,
     /// The table, with or without its database; the subject without `-value` if absent
     #[arg(long, value_name = "[DATABASE.]TABLE")]
     pub table: Option<String>,
@@ -134,11 +134,13 @@ pub async fn run(command: Command, speech: &Speech) -> anyhow::Result<Exit> {
 
 async fn schema(flags: &Flags) -> anyhow::Result<(i32, WriterSchema)> {
     let registry = flags.reach.registry()?;
-    let version = registry.version(&flags.subject, flags.version).await?;
+    let version = registry.version(&flags.subject, flags.schema_version).await?;
     let stored = registry.schema(&SchemaName::Id(version.id)).await?;
     let stored = stored.with_context(|| format!("schema id {} is gone", version.id))?;
     match writers::read(&stored) {
-        WriterSchema::Unusable(why) => bail!("subject `{}` version {}: {why}", flags.subject, version.version),
+        WriterSchema::Unusable(why) => {
+            bail!("subject `{}` version {}: {why}", flags.subject, version.version)
+        }
         schema => Ok((version.version, schema)),
     }
 }
@@ -162,7 +164,8 @@ async fn plan(
     schema: &WriterSchema,
 ) -> anyhow::Result<Report> {
     let options = PlanOptions { flatten_separator: flags.flatten.clone(), ..PlanOptions::default() };
-    let cluster = flags.on_cluster.as_ref().map_or_else(String::new, |name| format!(" ON CLUSTER {}", quote(name)));
+    let cluster =
+        flags.on_cluster.as_ref().map_or_else(String::new, |name| format!(" ON CLUSTER {}", quote(name)));
     let described = match clickhouse.describe(database, name).await {
         Ok(table) => Some(table),
         Err(fault) if fault.kind == FaultKind::Missing => None,
@@ -295,8 +298,13 @@ fn shown(report: &Report) -> String {
         let _ = write!(text, "\n{statement};\n");
     }
     for refused in &report.refused {
-        let column = refused.column.as_ref().map_or_else(String::new, |column| format!(", column `{column}`"));
-        let _ = write!(text, "\nrefused: field `{}`{column}: {}\n  hint: {}\n", refused.field, refused.reason, refused.hint);
+        let column =
+            refused.column.as_ref().map_or_else(String::new, |column| format!(", column `{column}`"));
+        let _ = write!(
+            text,
+            "\nrefused: field `{}`{column}: {}\n  hint: {}\n",
+            refused.field, refused.reason, refused.hint
+        );
     }
     text
 }

@@ -228,7 +228,7 @@ pub const fn place_columns() -> [(&'static str, &'static str); 4] {
 }
 
 /// The table of an event: the schema's columns, and where each row came from.
-fn table_ddl(database: &str, table: &str, definition: &TableDefinition) -> String {
+pub fn table_ddl(database: &str, table: &str, definition: &TableDefinition) -> String {
     let place = place_columns().map(|(name, ty)| ColumnDefinition::new(name, ty));
     let create = definition.create((database, table), &place, "MergeTree", "(_partition, _offset)");
     format!("{create}\nSETTINGS non_replicated_deduplication_window = {DEDUP_WINDOW}")

@@ -21,5 +21,6 @@ mod registered;
 mod registry;
 mod settings;
 mod stack;
+mod tools;
 mod values;
 mod world;

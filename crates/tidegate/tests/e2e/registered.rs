@@ -15,7 +15,7 @@ const ORDER: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"state","type":{"type":"enum","name":"State","symbols":["OPEN","PAID"]}},
     {"name":"user","type":["null",{"type":"record","name":"User","fields":[{"name":"name","type":"string"}]}]}]}"#;
 
-async fn registry(world: &World) -> (Process, String) {
+pub async fn registry(world: &World) -> (Process, String) {
     let broker = world.broker();
     let args = ["registry", "--bootstrap", &broker, "--listen", "127.0.0.1:0", "--output", "json"];
     let mut registry = Process::start(args);

@@ -1,0 +1,10 @@
+//! The work of Kafka's console tools and of the registry's scripts: publish, read, look at schemas, ask
+//! ClickHouse.
+
+pub mod consume;
+pub mod produce;
+pub mod query;
+pub mod schema;
+mod wording;
+
+pub use wording::writer;
