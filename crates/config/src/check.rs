@@ -73,7 +73,8 @@ pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
         }
     }
     connectors(&file.connectors, file.memory_max, root, cx);
-    registries(&file.connectors, file.registry.is_some(), root, cx);
+    // Without `registry`, the embedded one is meant.
+    registries(&file.connectors, true, root, cx);
 }
 
 fn host_files(at: Position, cx: &mut Reading<'_>) {

@@ -42,7 +42,7 @@ section! {
         /// The database of connectors that name none; created if it is missing. Not `default`, which in
         /// the embedded ClickHouse shows the files of this machine as tables.
         database: Identifier = "tidegate";
-        /// How the schema registry is reached. Needed by connectors whose records name their schemas.
+        /// The schema registry of connectors whose records name their schemas; the embedded one if absent.
         registry: Option<SchemaRegistry>;
         /// What the process may buffer in all.
         memory_max: ByteSize = "512MiB", "64MiB".."1024GiB";

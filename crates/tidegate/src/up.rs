@@ -148,7 +148,11 @@ impl Running {
         let sink = match file {
             Some(file) => {
                 let mut world = world(&stack, file.database.as_str()).await?;
-                world.registry = file.registry.as_ref().map(crate::writers::registry).transpose()?;
+                world.registry = match (&file.registry, &registry) {
+                    (Some(named), _) => Some(crate::writers::registry(named)?),
+                    (None, Some(embedded)) => Some(embedded.client(passwords.as_ref())?),
+                    (None, None) => None,
+                };
                 for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
                     create_database(&world.clickhouse, database.as_str()).await?;
                 }

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
-use tidegate_registry::{Registry, RegistryOptions, Server, User, Users};
+use tidegate_registry::{Registry, Server, User, Users};
+use tidegate_registry_client::{RegistryClient, RegistryOptions, Secret, Url};
 
 use super::access::{Access, KAFKA_USER, Passwords};
 use super::front::Front;
@@ -30,7 +31,7 @@ impl SchemaRegistry {
         if stack.kafka_logs().is_none() {
             return Ok(None);
         }
-        let registry = Registry::start(&RegistryOptions::new(stack.kafka()))
+        let registry = Registry::start(&tidegate_registry::RegistryOptions::new(stack.kafka()))
             .await
             .context("start the schema registry")?;
         let scheme = access.scheme();
@@ -52,6 +53,21 @@ impl SchemaRegistry {
                 Ok(Some(Self { server, front: None, scheme }))
             }
         }
+    }
+
+    /// A client within this process.
+    ///
+    /// # Errors
+    /// When the client cannot be set up.
+    pub fn client(&self, passwords: Option<&Passwords>) -> anyhow::Result<RegistryClient> {
+        let mut address = self.server.address();
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let mut options = RegistryOptions::new(Url::parse(&format!("http://{address}"))?);
+        let login = |passwords: &Passwords| (KAFKA_USER.to_owned(), Secret::new(passwords.kafka.clone()));
+        options.login = self.front.as_ref().and(passwords).map(login);
+        RegistryClient::new(options).context("set up the client of the schema registry")
     }
 
     /// Where clients reach it.
