@@ -147,7 +147,8 @@ impl Plan {
     /// The same plan without shortcuts for usual values.
     #[cfg(test)]
     pub(crate) fn without_usual(mut self) -> Self {
-        let compiled = Arc::get_mut(&mut self.compiled).expect("the plan is not shared");
+        let Decoder::Json(plan) = &mut self.decoder else { panic!("a plan for JSON") };
+        let compiled = &mut Arc::get_mut(plan).expect("the plan is not shared").compiled;
         compiled.nodes.iter_mut().for_each(|node| node.usual = crate::usual::Usual::None);
         self
     }
