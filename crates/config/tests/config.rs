@@ -221,6 +221,7 @@ fn the_json_schema_and_the_parser_agree() {
     let check = |change: &dyn Fn(&mut Value)| {
         let mut file = yaml_as_json(
             r#"{"kafka":{"brokers":["k:9092"]},"clickhouse":{"urls":["http://c:8123"]},
+                "registry":{"urls":["http://r:8081"]},
                 "connectors":[{"name":"e","topics":["e"],"table":"e"}]}"#,
         );
         change(&mut file);
