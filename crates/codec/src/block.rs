@@ -172,6 +172,7 @@ impl Block {
     /// Takes all rows out and keeps the memory.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(Column::clear);
+        self.memory.n_records = 0;
         self.rows = 0;
         self.size_measured = 0;
         self.size_guessed = 0;

@@ -8,7 +8,6 @@ use crate::node::{Absent, ChoicePlan, Field, Node, NodeId, ObjectPlan, Shape, Un
 use crate::open::rank;
 use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
-use crate::reader::WrittenName;
 use crate::scalar::{Scalar, TimeReading};
 use crate::usual::Usual;
 
@@ -197,7 +196,7 @@ impl<'s> Builder<'s> {
     fn schema_fields(&mut self, objects: &ObjectRules, taken: &dyn Fn(&str) -> bool) -> Vec<Field> {
         let properties = objects.properties.iter().filter(|property| !taken(&property.name));
         properties
-            .map(|property| field(&property.name, self.check(property.rules), property.required, false))
+            .map(|property| Field::new(&property.name, self.check(property.rules), property.required, false))
             .collect()
     }
 
@@ -230,7 +229,7 @@ impl<'s> Builder<'s> {
             let rules =
                 property.map_or(objects.and_then(|objects| objects.additional), |property| property.rules);
             let node = build(self, at, rules, &format!("{pointer}/{}", escape(name)));
-            fields.push(field(name, node, property.is_some_and(|property| property.required), true));
+            fields.push(Field::new(name, node, property.is_some_and(|property| property.required), true));
         }
         if let Some(objects) = objects {
             let taken = |name: &str| members.iter().any(|(known, _)| known == name);
@@ -490,10 +489,6 @@ fn low_cardinality(ty: &Type, reading: &TimeReading) -> Writer {
 
 fn boxed(rules: Option<&Rules>) -> Option<Box<Rules>> {
     rules.map(|rules| Box::new(rules.clone()))
-}
-
-fn field(name: &str, node: NodeId, required: bool, wanted: bool) -> Field {
-    Field { name: name.into(), written: WrittenName::new(name), node, required, wanted }
 }
 
 fn escape(name: &str) -> String {

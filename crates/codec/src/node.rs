@@ -159,6 +159,12 @@ pub(crate) struct Field {
     pub(crate) wanted: bool,
 }
 
+impl Field {
+    pub(crate) fn new(name: &str, node: NodeId, required: bool, wanted: bool) -> Self {
+        Self { name: name.into(), written: WrittenName::new(name), node, required, wanted }
+    }
+}
+
 /// What is done with members that have no column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unknown {
