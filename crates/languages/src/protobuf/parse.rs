@@ -267,25 +267,7 @@ impl Parser<'_> {
         self.scan.require(b'=')?;
         let number = self.scan.integer()?;
         self.scan.require(b'{')?;
-        let mut fields = Vec::new();
-        self.deeper(|parser| {
-            while !parser.scan.take(b'}')? {
-                if parser.scan.take(b';')? {
-                    continue;
-                }
-                let place = parser.scan.place()?;
-                let word = parser.scan.word()?;
-                match parser.labelled(place, word)? {
-                    Member::Field(field) => fields.push(field),
-                    Member::Group(_) => {
-                        return Err(parser
-                            .scan
-                            .wrong_at(place, "expected a field in a group, found a group"));
-                    }
-                }
-            }
-            Ok(())
-        })?;
+        let fields = self.deeper(|parser| parser.fields_only("a group"))?;
         Ok(Group { label, name, number, fields })
     }
 
@@ -316,10 +298,9 @@ impl Parser<'_> {
         Ok(oneof)
     }
 
-    fn extend(&mut self) -> Parsed<Extend> {
-        let name = self.scan.word()?.to_owned();
+    /// The members of `whole` up to its closing brace, none of which may be a group.
+    fn fields_only(&mut self, whole: &str) -> Parsed<Vec<Field>> {
         let mut fields = Vec::new();
-        self.scan.require(b'{')?;
         while !self.scan.take(b'}')? {
             if self.scan.take(b';')? {
                 continue;
@@ -329,10 +310,18 @@ impl Parser<'_> {
             match self.labelled(place, word)? {
                 Member::Field(field) => fields.push(field),
                 Member::Group(_) => {
-                    return Err(self.scan.wrong_at(place, "expected a field in an extend, found a group"));
+                    let message = format!("expected a field in {whole}, found a group");
+                    return Err(self.scan.wrong_at(place, message));
                 }
             }
         }
+        Ok(fields)
+    }
+
+    fn extend(&mut self) -> Parsed<Extend> {
+        let name = self.scan.word()?.to_owned();
+        self.scan.require(b'{')?;
+        let fields = self.fields_only("an extend")?;
         Ok(Extend { name, fields })
     }
 
