@@ -14,6 +14,7 @@ use tidegate_protocol::Course;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Held};
+use crate::mailbox::Place;
 use crate::port::{Rejected, Warehouse};
 use crate::route;
 use crate::settings::ConnectorSettings;
@@ -113,6 +114,8 @@ pub(crate) struct Incoming {
     pub(crate) records: Records,
     /// Given back to the budget when the last record has been taken.
     pub(crate) _held: Held,
+    /// Given back to the mailbox with it.
+    pub(crate) _place: Option<Place>,
 }
 
 /// A batch that still takes records.

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_core::{Records, TopicPartition};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::budget::{Budget, Held};
 use crate::delivery::{Shared, Undelivered};
 use crate::halt::{HaltGuard, Halted};
+use crate::mailbox::{self, Mail, Mailbox, Unsent};
 use crate::metrics::Metrics;
-use crate::partition::{Mail, Partition};
+use crate::partition::Partition;
 use crate::port::{Assignment, CheckpointLog, Epoch, Source, SourceEvent, Warehouse};
 use crate::settings::ConnectorSettings;
 use crate::status::{Phase, Status};
@@ -39,18 +40,17 @@ pub struct Connector<L, W> {
 /// A partition at work.
 struct Running {
     epoch: Epoch,
-    mailbox: mpsc::Sender<Mail>,
+    mailbox: Mailbox,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), Undelivered>>,
     /// What did not fit into the mailbox; the source is paused until it is empty.
     overflow: VecDeque<Mail>,
 }
 
-/// How many runs of records wait for one partition's loop, besides the ones that it works on.
-const MAILBOX_RUNS: usize = 2;
 /// How long a full mailbox may hold up the other partitions before its own is paused. A pause throws away
-/// what the client has fetched ahead, so it is for partitions that are stuck, not for busy ones.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// what the client has fetched ahead, and fetching it again takes until the broker answers the fetch that is
+/// under way: it is for partitions that are stuck, not for those whose inserts take a while.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a paused partition's mailbox and ended loops are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -137,7 +137,14 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
             SourceEvent::Records { epoch, records, end } => {
                 self.shared.status.reading();
                 let (partition, held) = self.account(&records, end);
-                deliver_mail(running, source, &partition, epoch, Mail::Records { records, held }).await;
+                deliver_mail(
+                    running,
+                    source,
+                    &partition,
+                    epoch,
+                    Mail::Records { records, held, place: None },
+                )
+                .await;
             }
             SourceEvent::CaughtUp { source: partition, epoch, position } => {
                 self.shared.status.reading();
@@ -172,7 +179,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
         self.shared.status.assigned(source, checkpoint.offset, *end);
         self.shared.metrics.lag(source, (end - checkpoint.offset).max(0));
         tracing::info!(partition = %source, offset = checkpoint.offset, intent = ?checkpoint.range(), "partition assigned");
-        let (mailbox, mails) = mpsc::channel(MAILBOX_RUNS);
+        let (mailbox, mails) = mailbox::channel(&self.budget);
         let (stop, stopped) = oneshot::channel();
         let partition = Partition::new(Arc::clone(&self.shared), self.budget.clone(), assignment);
         let task = tokio::spawn(partition.run(mails, stopped));
@@ -234,11 +241,11 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
             while let Some(mail) = running.overflow.pop_front() {
                 match running.mailbox.try_send(mail) {
                     Ok(()) => {}
-                    Err(mpsc::error::TrySendError::Full(mail)) => {
+                    Err(Unsent::Full(mail)) => {
                         running.overflow.push_front(mail);
                         break;
                     }
-                    Err(mpsc::error::TrySendError::Closed(_)) => running.overflow.clear(),
+                    Err(Unsent::Closed) => running.overflow.clear(),
                 }
             }
             if running.overflow.is_empty() {
@@ -266,11 +273,10 @@ async fn deliver_mail(
         running.overflow.push_back(mail);
         return;
     }
-    match tokio::time::timeout(PATIENCE, running.mailbox.reserve()).await {
-        Ok(Ok(permit)) => permit.send(mail),
-        // The loop has ended; `reap` sees to it.
-        Ok(Err(_)) => {}
-        Err(_) => {
+    match running.mailbox.send(mail, PATIENCE).await {
+        // Where the loop has ended, `reap` sees to it.
+        Ok(()) | Err(Unsent::Closed) => {}
+        Err(Unsent::Full(mail)) => {
             source.pause(partition);
             running.overflow.push_back(mail);
         }

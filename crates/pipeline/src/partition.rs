@@ -2,34 +2,18 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Checkpoint, Records, TopicPartition};
-use tokio::sync::{mpsc, oneshot};
+use tidegate_core::{Checkpoint, TopicPartition};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::batch::{Incoming, OpenBatch, Part};
-use crate::budget::{Budget, Held};
+use crate::budget::Budget;
 use crate::delivery::{Delivered, Delivery, Shared, Undelivered};
+use crate::mailbox::{Mail, Mails};
 use crate::port::{Assignment, CheckpointLog, Epoch, Warehouse};
 use crate::rewound::Rewound;
-
-/// What reaches a partition's loop.
-#[derive(Debug)]
-pub(crate) enum Mail {
-    /// The next records.
-    Records {
-        /// The records.
-        records: Records,
-        /// What they hold of the budget.
-        held: Held,
-    },
-    /// No offset before `position` will come any more.
-    CaughtUp {
-        /// The next offset that will be read.
-        position: i64,
-    },
-}
 
 /// What the loop does next.
 enum Event {
@@ -89,14 +73,14 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     /// Runs until it is stopped, fenced or halted.
     pub(crate) async fn run(
         mut self,
-        mut mailbox: mpsc::Receiver<Mail>,
+        mut mailbox: Mails,
         mut stop: oneshot::Receiver<()>,
     ) -> Result<(), Undelivered> {
         loop {
             self.advance().await?;
             match self.next_event(&mut mailbox, &mut stop).await {
-                Event::Mail(Mail::Records { records, held }) => {
-                    self.incoming = Some(Incoming { records, _held: held });
+                Event::Mail(Mail::Records { records, held, place }) => {
+                    self.incoming = Some(Incoming { records, _held: held, _place: place });
                 }
                 Event::Mail(Mail::CaughtUp { position }) => self.open.caught_up(position, Instant::now()),
                 Event::Delivered(delivered) => self.delivered(delivered?),
@@ -106,11 +90,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         }
     }
 
-    async fn next_event(
-        &mut self,
-        mailbox: &mut mpsc::Receiver<Mail>,
-        stop: &mut oneshot::Receiver<()>,
-    ) -> Event {
+    async fn next_event(&mut self, mailbox: &mut Mails, stop: &mut oneshot::Receiver<()>) -> Event {
         let wants_mail = self.incoming.is_none() && !self.open.is_full();
         let blocked_until = self.blocked.as_ref().map(|(until, _)| *until);
         // A ripe batch that must wait for the one in flight needs no timer: its delivery is the event.

@@ -34,7 +34,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How long a full queue is waited for before reading pauses. Pausing throws away what librdkafka has
 /// fetched, so it should not happen for a hiccup.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a request to a broker may hold up the thread.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
