@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::range::OffsetRange;
+use crate::range::{OffsetRange, TopicPartition};
 
 /// Tells plans apart: a hash of the schema, the table and the options that a plan was compiled from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,33 @@ impl fmt::Display for PartId {
     }
 }
 
+/// Tells joint batches apart: a hash of its members' partitions, ranges and marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JointId(pub u128);
+
+impl JointId {
+    /// The joint batch of these members: partition, range, and mark.
+    #[must_use]
+    pub fn of<'a>(members: impl IntoIterator<Item = (&'a TopicPartition, OffsetRange, Option<i64>)>) -> Self {
+        // FNV-1a of 128 bits: stable between builds. No topic's name holds `@` or `;`.
+        let text = |(source, range, mark): (&TopicPartition, OffsetRange, Option<i64>)| {
+            format!("{source}/{range}@{mark:?};")
+        };
+        let hash =
+            members.into_iter().map(text).fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, text| {
+                let multiply = |hash: u128, byte| (hash ^ u128::from(byte)).wrapping_mul((1 << 88) | 0x13b);
+                text.bytes().fold(hash, multiply)
+            });
+        Self(hash)
+    }
+}
+
+impl fmt::Display for JointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// The rows of `part` before offset `until` are in its table, though the checkpoint stands before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stored {
@@ -64,6 +91,9 @@ pub struct Intent {
     /// token: a topic that was deleted and created again has other records at the same offsets, and ClickHouse
     /// still knows the tokens of the old ones. Stated, since compaction may remove that record.
     pub mark: Option<i64>,
+    /// The joint batch that it is a member of: its rows may stand in blocks under that one's tokens, together with
+    /// those of other partitions.
+    pub joint: Option<JointId>,
 }
 
 /// What becomes of records that are read again after a rewind.
@@ -96,12 +126,14 @@ impl Rewind {
 
 /// The committed offset with its metadata.
 ///
-/// The metadata string is `v1`, followed by what applies of, in this order:
+/// The metadata string is `v1`, or `v2` if it says something that no `v1` says (`joint`), followed by what applies of, in
+/// this order:
 ///
 /// * `;fill=<id>:<until>` or `;again=<id>:<until>`: the offsets were reset, and the log before `until` may
 ///   have been read before;
 /// * `;end=<end>;plan=<16 hex digits>`: the batch `offset..end` is being inserted;
 /// * `;at=<milliseconds>`: its mark;
+/// * `;joint=<32 hex digits>`: the joint batch that it is a member of;
 /// * `;of=<end>`: it was cut from the batch that ends there;
 /// * `;out=<runs>`: these of its offsets become no rows. A run is the distance from the end of the one
 ///   before (the first: from the offset), and `+<length>` if it is longer than one;
@@ -126,14 +158,14 @@ pub struct Checkpoint {
 pub enum CheckpointError {
     /// Not a text that any version of Tidegate writes.
     #[error(
-        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1`, or `v1;` and what is in flight"
+        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` or `v2`, and what is in flight"
     )]
     Foreign {
         /// The text found.
         metadata: String,
     },
     /// Written by a Tidegate that is newer than this one.
-    #[error("committed metadata `{metadata}` is of a newer version; expected `v1`")]
+    #[error("committed metadata `{metadata}` is of a newer version; expected `v1` or `v2`")]
     Newer {
         /// The text found.
         metadata: String,
@@ -161,7 +193,8 @@ impl Checkpoint {
     /// The whole batch `range` is being inserted.
     #[must_use]
     pub const fn intending(range: OffsetRange, plan: PlanFingerprint) -> Self {
-        let intent = Intent { end: range.end(), root: range.end(), plan, refused: Vec::new(), mark: None };
+        let end = range.end();
+        let intent = Intent { end, root: end, plan, refused: Vec::new(), mark: None, joint: None };
         Self { offset: range.first(), intent: Some(intent), stored: Vec::new(), rewind: None }
     }
 
@@ -181,7 +214,9 @@ impl Checkpoint {
     /// The metadata string that is committed with the offset.
     #[must_use]
     pub fn metadata(&self) -> String {
-        let mut text = "v1".to_owned();
+        // Whoever reads `v1` only must not take a member of a joint batch for a batch of its own.
+        let joint = self.intent.as_ref().and_then(|intent| intent.joint);
+        let mut text = if joint.is_some() { "v2" } else { "v1" }.to_owned();
         if let Some(Rewind { id, until, replay }) = self.rewind {
             let word = match replay {
                 Replay::Fill => "fill",
@@ -189,10 +224,13 @@ impl Checkpoint {
             };
             text.push_str(&format!(";{word}={id}:{until}"));
         }
-        if let Some(Intent { end, root, plan, refused, mark }) = &self.intent {
+        if let Some(Intent { end, root, plan, refused, mark, joint }) = &self.intent {
             text.push_str(&format!(";end={end};plan={plan}"));
             if let Some(mark) = mark {
                 text.push_str(&format!(";at={mark}"));
+            }
+            if let Some(joint) = joint {
+                text.push_str(&format!(";joint={joint}"));
             }
             if root != end {
                 text.push_str(&format!(";of={root}"));
@@ -220,13 +258,16 @@ impl Checkpoint {
         let shown = || metadata.chars().take(100).collect();
         let mut words = metadata.split(';');
         match words.next().unwrap_or_default() {
-            "v1" => {}
+            "v1" | "v2" => {}
             other if other.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok()) => {
                 return Err(CheckpointError::Newer { metadata: shown() });
             }
             _ => return Err(CheckpointError::Foreign { metadata: shown() }),
         }
-        let read = read_words(offset, words.peekable());
+        let read = read_words(offset, words.peekable()).filter(|read| {
+            let joint = read.intent.as_ref().is_some_and(|intent| intent.joint.is_some());
+            joint == metadata.starts_with("v2")
+        });
         let checkpoint = read.ok_or_else(|| CheckpointError::Foreign { metadata: shown() })?;
         match &checkpoint.intent {
             Some(intent) if intent.end <= offset => {
@@ -261,6 +302,10 @@ fn read_words<'a>(
             Some(mark) => Some(mark.parse().ok()?),
             None => None,
         };
+        let joint = match word("joint=") {
+            Some(joint) => Some(read_joint(joint)?),
+            None => None,
+        };
         let root = match word("of=") {
             Some(root) => root.parse().ok().filter(|root| *root > end)?,
             None => end,
@@ -269,12 +314,16 @@ fn read_words<'a>(
             Some(runs) => read_runs(offset, root, runs)?,
             None => Vec::new(),
         };
-        checkpoint.intent = Some(Intent { end, root, plan, refused, mark });
+        checkpoint.intent = Some(Intent { end, root, plan, refused, mark, joint });
     }
     if let Some(stored) = word("in=") {
         checkpoint.stored = stored.split(',').map(|one| read_stored(offset, one)).collect::<Option<_>>()?;
     }
     words.next().is_none().then_some(checkpoint)
+}
+
+fn read_joint(text: &str) -> Option<JointId> {
+    u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(JointId)
 }
 
 fn read_stored(offset: i64, text: &str) -> Option<Stored> {
@@ -347,7 +396,17 @@ mod tests {
             cut.metadata(),
             "v1;end=1058;plan=00000000deadbeef;at=-1;of=2000;out=0,1+3,994;in=0000000000000007:342,0000000000000009:1000"
         );
+        let mut joint = intending.clone();
+        if let Some(intent) = &mut joint.intent {
+            intent.mark = Some(3);
+            intent.joint = Some(JointId(10));
+        }
+        assert_eq!(
+            joint.metadata(),
+            "v2;end=1058;plan=00000000deadbeef;at=3;joint=0000000000000000000000000000000a"
+        );
         for checkpoint in [
+            joint,
             Checkpoint::settled(0),
             Checkpoint::settled(i64::MAX),
             intending.clone().rewound(Some(again)),
@@ -381,11 +440,28 @@ mod tests {
             "v1;fill=1:x",
             "v1;fill=1:9;again=1:9",
             "v1;in=0000000000000001:0",
+            "v2",
+            "v2;end=9;plan=0000000000000000",
+            "v2;end=9;plan=0000000000000000;joint=1",
+            "v1;end=9;plan=0000000000000000;joint=0000000000000000000000000000000a",
         ] {
             assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Foreign { .. })), "{text}");
         }
-        assert!(matches!(Checkpoint::parse(5, "v2;end=9"), Err(CheckpointError::Newer { .. })));
+        assert!(matches!(Checkpoint::parse(5, "v3;end=9"), Err(CheckpointError::Newer { .. })));
         let backwards = Checkpoint::parse(9, "v1;end=9;plan=0000000000000000");
         assert_eq!(backwards, Err(CheckpointError::Backwards { offset: 9, end: 9 }));
+    }
+
+    #[test]
+    fn a_joint_batch_is_told_from_others_by_each_of_its_members() {
+        let names = [("t", 0, 1), ("t", 1, 1), ("t", 0, 2)];
+        let id = |members: &[usize]| {
+            let sources: Vec<_> =
+                members.iter().map(|at| TopicPartition::new(names[*at].0, names[*at].1)).collect();
+            let ranges = members.iter().map(|at| OffsetRange::new(0, names[*at].2).unwrap());
+            JointId::of(sources.iter().zip(ranges).map(|(source, range)| (source, range, Some(1))))
+        };
+        assert_eq!(id(&[0, 1]), id(&[0, 1]));
+        assert!(id(&[0, 1]) != id(&[0]) && id(&[0, 1]) != id(&[2, 1]), "each member counts");
     }
 }

@@ -12,7 +12,9 @@ mod record;
 mod reject;
 mod token;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Intent, PartId, PlanFingerprint, Replay, Rewind, Stored};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, Intent, JointId, PartId, PlanFingerprint, Replay, Rewind, Stored,
+};
 pub use dead_letter::{DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Provenance, header};
 pub use fault::{Fault, FaultKind};
 pub use offset_set::OffsetSet;

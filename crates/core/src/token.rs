@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::checkpoint::{PartId, Rewind};
+use crate::checkpoint::{JointId, PartId, Rewind};
 use crate::range::{OffsetRange, TopicPartition};
 
 /// `insert_deduplication_token` of one block: `<group>/<topic>/<partition>/<first>-<end>/<table>/<part>`,
@@ -18,6 +18,12 @@ impl InsertToken {
     #[must_use]
     pub fn new(group: &str, source: &TopicPartition, range: OffsetRange, table: &str, part: PartId) -> Self {
         Self(format!("{group}/{source}/{range}/{table}/{part}"))
+    }
+
+    /// The token of the block that `part` of a joint batch becomes for `table`. Ranges and marks are in the id.
+    #[must_use]
+    pub fn joint(group: &str, joint: JointId, table: &str, part: PartId) -> Self {
+        Self(format!("{group}/joint/{joint}/{table}/{part}"))
     }
 
     /// The token of the same block of a batch with this mark: a block of the topic's earlier life, at the same

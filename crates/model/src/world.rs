@@ -12,13 +12,21 @@ pub struct Kind {
     pub fits: [bool; 2],
     /// Whether the server takes the row before and after its rules were changed.
     pub taken: [bool; 2],
+    /// The partition of its table that its row is for: ClickHouse knows a token by each of them.
+    pub day: u8,
 }
 
 impl Kind {
     /// A record of part `part` that everybody accepts.
     #[must_use]
     pub const fn good(part: u64) -> Self {
-        Self { part: PartId(part), fits: [true; 2], taken: [true; 2] }
+        Self { part: PartId(part), fits: [true; 2], taken: [true; 2], day: 0 }
+    }
+
+    /// One for another partition of its table.
+    #[must_use]
+    pub const fn another_day(part: u64) -> Self {
+        Self { day: 1, ..Self::good(part) }
     }
 
     /// One that the server refuses; `later`: whether it takes it once its rules have changed.

@@ -1,6 +1,10 @@
 //! One batch, from its intent to its checkpoint.
 
+mod bond;
+
 use tidegate_core::{Checkpoint, Intent, OffsetRange, PartId, PlanFingerprint, Rewind, Stored};
+
+use self::bond::Bond;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,7 +17,8 @@ pub enum Effect {
     Insert,
     /// No row at all was taken, for a reason that nobody knows: wait, then call [`Course::waited`].
     Wait,
-    /// Ask the tables which offsets of [`Course::doubtful`] they hold, then call [`Course::looked`].
+    /// Ask the tables which offsets of [`Course::doubtful`] they hold, then call [`Course::looked`]. Only a batch that
+    /// was a member of a joint one asks for it where tables cannot be asked.
     Look,
     /// Copy these offsets' dead letters to the table of dead letters, then call [`Course::mirrored`].
     Mirror(Vec<i64>),
@@ -87,6 +92,11 @@ pub struct Course {
     rewind: Option<Rewind>,
     /// When the batch's first record was written, by whoever began it; every intent says it on.
     mark: Option<i64>,
+    /// The joint batch under whose tokens its rows may stand.
+    bond: Option<Bond>,
+    /// Offsets whose rows the tables hold. ClickHouse knows a token by each of a table's partitions, so that what is
+    /// there of a batch whose token somebody else took may have gaps.
+    there: Vec<i64>,
 }
 
 impl Course {
@@ -110,6 +120,8 @@ impl Course {
             whole: true,
             rewind: None,
             mark: None,
+            bond: None,
+            there: Vec::new(),
         };
         course.fit_metadata();
         course
@@ -140,6 +152,7 @@ impl Course {
         course.stored.clone_from(&checkpoint.stored);
         course.rewind = checkpoint.rewind;
         course.mark = intent.mark;
+        course.bond = intent.joint.map(Bond::Asking);
         course.unfit = union(&intent.refused, unfit);
         course.root = intent.root;
         course.doubt = intent.root;
@@ -168,7 +181,10 @@ impl Course {
     /// Whether the row of `part` at `offset` is to be sent now.
     #[must_use]
     pub fn wants(&self, part: PartId, offset: i64) -> bool {
-        self.start(part) <= offset && offset < self.end && !self.is_out(offset)
+        // A joint token is for all rows, and whatever is sent under it the first time stays.
+        let end = if self.joint().is_some() { self.root } else { self.end };
+        let due = self.start(part) <= offset && offset < end;
+        due && !self.is_out(offset) && self.there.binary_search(&offset).is_err()
     }
 
     /// Whether [`Course::wants`] every row of the batch, so that nobody needs to ask for each.
@@ -215,7 +231,10 @@ impl Course {
 
     /// The intent is committed.
     pub fn stated(&mut self) {
-        self.phase = Phase::Insert;
+        self.phase = match self.bond {
+            Some(Bond::Asking(_)) => Phase::Look,
+            Some(Bond::Member(_) | Bond::Claiming(_) | Bond::Apart(_)) | None => Phase::Insert,
+        };
     }
 
     /// The intent is to be committed again before anything more is sent: it has been long.
@@ -237,8 +256,12 @@ impl Course {
     pub fn replanned(&mut self, plan: PlanFingerprint, unfit: &[i64], answers: &[(PartId, Answer)]) {
         self.plan = plan;
         self.whole = false;
-        self.take_up(answers);
-        let bound = self.doubt > self.first || !self.stored.is_empty();
+        if self.joint().is_none() {
+            // Under a joint token it says nothing about these rows that they were taken.
+            self.take_up(answers);
+        }
+        self.bond = self.bond.map(|bond| Bond::Asking(bond.id()));
+        let bound = self.doubt > self.first || !self.stored.is_empty() || self.bond.is_some();
         self.unfit = if bound { union(&self.unfit, unfit) } else { unfit.to_vec() };
         self.phase = Phase::State;
         self.fit_metadata();
@@ -246,6 +269,9 @@ impl Course {
 
     /// Every part that had rows to send was answered. `can_look`: whether tables can be asked.
     pub fn inserted(&mut self, answers: &[(PartId, Answer)], can_look: bool) {
+        if let Some(id) = self.joint() {
+            return self.claimed(id, answers, can_look);
+        }
         self.take_up(answers);
         let refused = answers.iter().filter_map(|(part, answer)| match answer {
             Answer::Taken => None,
@@ -283,15 +309,23 @@ impl Course {
 
     /// These offsets are in their tables.
     pub fn looked(&mut self, landed: &[(PartId, Vec<i64>)]) {
+        self.there.clear();
         for (part, offsets) in landed {
             self.unfit.retain(|offset| !offsets.contains(offset));
             self.alone.retain(|alone| !offsets.contains(&alone.offset));
-            if let Some(last) = offsets.last() {
-                self.store(*part, last + 1);
+            match (self.bond, offsets.last()) {
+                (Some(_), _) => self.there.extend(offsets),
+                (None, Some(last)) => self.store(*part, last + 1),
+                (None, None) => {}
             }
         }
+        self.there.sort_unstable();
         self.doubt = self.first;
-        self.phase = Phase::State;
+        (self.bond, self.phase) = match self.bond {
+            Some(Bond::Member(id) | Bond::Asking(id)) => (Some(Bond::Claiming(id)), Phase::Insert),
+            Some(Bond::Claiming(id) | Bond::Apart(id)) => (Some(Bond::Apart(id)), Phase::State),
+            None => (None, Phase::State),
+        };
     }
 
     /// The table of dead letters has them.
@@ -329,6 +363,7 @@ impl Course {
     fn advance(&mut self, phase: Phase) {
         self.first = self.end;
         let first = self.first;
+        self.there.retain(|offset| *offset >= first);
         self.unfit.retain(|offset| *offset >= first);
         self.alone.retain(|alone| alone.offset >= first);
         self.stored.retain(|stored| stored.until > first);
@@ -355,11 +390,18 @@ impl Course {
         false
     }
 
-    fn statement(&self) -> Checkpoint {
+    pub(crate) fn statement(&self) -> Checkpoint {
         // What is stored beyond the piece was formed without these as well.
         let horizon = self.stored.iter().map(|stored| stored.until).fold(self.end, i64::max);
         let refused = self.refused_before(horizon);
-        let intent = Intent { end: self.end, root: self.root, plan: self.plan, refused, mark: self.mark };
+        let intent = Intent {
+            end: self.end,
+            root: self.root,
+            plan: self.plan,
+            refused,
+            mark: self.mark,
+            joint: self.bond.map(Bond::id),
+        };
         Checkpoint { offset: self.first, intent: Some(intent), stored: self.stored.clone(), rewind: None }
             .rewound(self.rewind)
     }

@@ -7,6 +7,12 @@
 //! it is in doubt whether rows have landed, and the server or the table has changed its mind since, the
 //! table is asked, if it can be.
 
+//!
+//! Small batches of several partitions are sent together as a [`Joint`] one, as long as nothing goes wrong. If anything
+//! does, each goes alone from its own intent, and asks the tables.
+
 mod course;
+mod joint;
 
 pub use course::{Answer, Course, Effect};
+pub use joint::{Joint, JointEffect, Sent};
