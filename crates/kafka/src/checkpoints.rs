@@ -32,10 +32,9 @@ const REBALANCE_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before such a commit is tried again.
 const REBALANCE_DELAY: Duration = Duration::from_millis(50);
 
+/// What is committed as a whole: one partition's checkpoint, or those of several.
 struct Commit {
-    epoch: Epoch,
-    source: TopicPartition,
-    checkpoint: Checkpoint,
+    members: Vec<(Epoch, TopicPartition, Checkpoint)>,
     reply: oneshot::Sender<Result<(), Fault>>,
 }
 
@@ -84,8 +83,12 @@ impl CheckpointLog for KafkaCheckpoints {
         source: &TopicPartition,
         checkpoint: Checkpoint,
     ) -> Result<(), Fault> {
+        self.commit_all(&[(epoch, source.clone(), checkpoint)]).await
+    }
+
+    async fn commit_all(&self, commits: &[(Epoch, TopicPartition, Checkpoint)]) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        let commit = Commit { epoch, source: source.clone(), checkpoint, reply };
+        let commit = Commit { members: commits.to_vec(), reply };
         self.commits.send(commit).map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
@@ -203,8 +206,10 @@ impl Committer {
     fn attempt(&self, round: &mut Vec<Commit>) -> Option<CommitError> {
         let held = self.group.ownership.hold();
         for commit in std::mem::take(round) {
-            match held.check(&commit.source, commit.epoch) {
+            let mut members = commit.members.iter();
+            match members.try_for_each(|(epoch, source, _)| held.check(source, *epoch)) {
                 Ok(()) => round.push(commit),
+                // One request is one step of the group's log: what is not in it does not take place.
                 Err(fenced) => answer(commit, Err(fenced)),
             }
         }
@@ -215,7 +220,8 @@ impl Committer {
             Ok(consumer) => consumer,
             Err(fault) => return Some(CommitError { kind: Refusal::Whole, fault }),
         };
-        let list = offsets(round.iter().map(|commit| (&commit.source, &commit.checkpoint)));
+        let members = round.iter().flat_map(|commit| &commit.members);
+        let list = offsets(members.map(|(_, source, checkpoint)| (source, checkpoint)));
         let result = consumer.commit(&list, CommitMode::Sync);
         drop(held);
         result.err().map(|error| CommitError::of(&error, round, &self.address))
@@ -227,10 +233,15 @@ fn answer(commit: Commit, result: Result<(), Fault>) {
     let _ = commit.reply.send(result);
 }
 
-/// One commit of each partition, and the others, in order.
+/// Commits that name each partition once, and the others, in order.
 fn one_each(waiting: Vec<Commit>) -> (Vec<Commit>, Vec<Commit>) {
     let mut seen = HashSet::new();
-    waiting.into_iter().partition(|commit| seen.insert(commit.source.clone()))
+    waiting.into_iter().partition(|commit| {
+        let first = commit.members.iter().all(|(_, source, _)| !seen.contains(source));
+        // Those of a commit that waits are seen too, so that a later one does not overtake it.
+        seen.extend(commit.members.iter().map(|(_, source, _)| source.clone()));
+        first
+    })
 }
 
 struct CommitError {
@@ -252,11 +263,12 @@ enum Refusal {
 impl CommitError {
     fn of(error: &KafkaError, round: &[Commit], address: &str) -> Self {
         let kind = code(error).map_or(Refusal::Whole, refusal);
-        let doing = match round {
-            [only] => {
-                format!("commit offset {} of `{}` at `{address}`", only.checkpoint.offset, only.source)
+        let mut members = round.iter().flat_map(|commit| &commit.members);
+        let doing = match (members.next(), members.count()) {
+            (Some((_, source, checkpoint)), 0) => {
+                format!("commit offset {} of `{source}` at `{address}`", checkpoint.offset)
             }
-            several => format!("commit offsets of {} partitions at `{address}`", several.len()),
+            (_, others) => format!("commit offsets of {} partitions at `{address}`", others + 1),
         };
         Self { kind, fault: fault(error, &doing) }
     }
@@ -286,13 +298,16 @@ mod tests {
     fn commit(partition: i32, offset: i64) -> Commit {
         let (reply, _) = oneshot::channel();
         let source = TopicPartition::new("t", partition);
-        Commit { epoch: Epoch(1), source, checkpoint: Checkpoint::settled(offset), reply }
+        Commit { members: vec![(Epoch(1), source, Checkpoint::settled(offset))], reply }
     }
 
     #[test]
     fn a_later_commit_of_the_same_partition_waits_for_the_earlier() {
         let (round, later) = one_each(vec![commit(0, 1), commit(1, 1), commit(0, 2)]);
-        let offsets = |commits: Vec<Commit>| commits.iter().map(|c| c.checkpoint.offset).collect::<Vec<_>>();
+        let offsets = |commits: Vec<Commit>| {
+            let members = commits.iter().flat_map(|commit| &commit.members);
+            members.map(|(_, _, checkpoint)| checkpoint.offset).collect::<Vec<_>>()
+        };
         assert_eq!((offsets(round), offsets(later)), (vec![1, 1], vec![2]));
     }
 

@@ -13,7 +13,7 @@ use crate::port::{CheckpointLog, EncodedBlock, InsertError, Warehouse};
 use crate::tables::TablePlan;
 
 /// After so many answers that no table of codes knows, the block is suspected rather than the world.
-const UNKNOWN_TRIES_MAX: u32 = 5;
+pub(crate) const UNKNOWN_TRIES_MAX: u32 = 5;
 
 /// What is known about a part that could not be sent at once.
 #[derive(Debug, Clone)]
@@ -30,6 +30,16 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) const fn new(backoff: Backoff) -> Self {
         Self { backoff, in_doubt: false, suspected: false, fault: None }
+    }
+
+    /// How often it was waited.
+    pub(crate) const fn attempts(&self) -> u32 {
+        self.backoff.attempts()
+    }
+
+    /// The wait before the next attempt.
+    pub(crate) const fn backoff(&mut self) -> &mut Backoff {
+        &mut self.backoff
     }
 }
 
@@ -96,7 +106,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         }
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         plan: &TablePlan,
         block: EncodedBlock<'_>,

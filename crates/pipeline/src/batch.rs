@@ -43,6 +43,8 @@ pub(crate) struct Batch {
     /// Records that a rewind reads again, and that have a row or a dead letter.
     pub(crate) n_there: usize,
     pub(crate) held: Held,
+    /// Whether it was closed because it was full, not because its time was over; or formed again.
+    pub(crate) full: bool,
 }
 
 impl Batch {
@@ -74,6 +76,11 @@ impl Batch {
     /// The offsets of what was refused while rows were formed, in order.
     pub(crate) fn unfit(&self) -> Vec<i64> {
         self.rejected.iter().map(|rejected| self.offset(rejected.index)).collect()
+    }
+
+    /// The parts of which it has rows.
+    pub(crate) fn part_ids(&self) -> Vec<PartId> {
+        self.parts.iter().filter(|part| !part.rows.is_empty()).map(Part::id).collect()
     }
 
     /// Takes more rejects in.
@@ -196,9 +203,15 @@ impl OpenBatch {
         self.through
     }
 
-    /// Whether closing the batch now would be right.
-    pub(crate) fn is_ripe(&self, now: Instant) -> bool {
-        self.full || self.deadline().is_some_and(|deadline| deadline <= now)
+    /// Whether the batch has something that may go earlier, if others go.
+    pub(crate) const fn may_go(&self) -> bool {
+        self.replay_end.is_none() && self.opened_at.is_some() && self.through > self.first
+    }
+
+    /// Whether closing the batch now would be right. One that is not full had better not go before `not_before`.
+    pub(crate) fn is_ripe(&self, now: Instant, not_before: Option<Instant>) -> bool {
+        self.full
+            || self.deadline().is_some_and(|deadline| deadline.max(not_before.unwrap_or(deadline)) <= now)
     }
 
     /// No offset before `position` will come any more. Says that a batch with no records at all is ripe.
@@ -359,6 +372,7 @@ impl OpenBatch {
             n_tombstones: self.n_tombstones,
             n_there: 0,
             held: self.held,
+            full: self.full,
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::budget::{Budget, Held};
 use crate::delivery::{Shared, Undelivered};
 use crate::halt::{HaltGuard, Halted};
+use crate::joining::Joining;
 use crate::mailbox::{self, Mail, Mailbox, Unsent};
 use crate::metrics::Metrics;
 use crate::partition::Partition;
@@ -70,6 +71,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
         let name = settings.context.connector.clone();
         let shared = Shared {
             guard: Mutex::new(HaltGuard::new(settings.halt_when)),
+            joining: Joining::new(),
             metrics: metrics.connector(&name),
             status,
             settings,

@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::batch::{Batch, Part, oldest_wait};
 use crate::dead_letter_table::dead_letter_block;
 use crate::halt::{HaltGuard, Halted};
+use crate::joining::Joining;
 use crate::metrics::ConnectorMetrics;
 use crate::port::{CheckpointLog, Epoch, InsertError, Rejected, Warehouse};
 use crate::rewound::Rewound;
@@ -34,6 +35,7 @@ pub(crate) struct Shared<L, W> {
     pub(crate) warehouse: Arc<W>,
     pub(crate) tables: Tables<W>,
     pub(crate) guard: Mutex<HaltGuard>,
+    pub(crate) joining: Joining,
     pub(crate) metrics: ConnectorMetrics,
     pub(crate) status: Status,
 }
@@ -61,7 +63,7 @@ pub(crate) struct Delivered {
 
 /// How long after a commit a process counts on owning the partition still. Before it sends anything
 /// later than that it commits its intent again, which fails if it does not.
-const OWNERSHIP_MAX: Duration = Duration::from_secs(5);
+pub(crate) const OWNERSHIP_MAX: Duration = Duration::from_secs(5);
 
 /// Delivers one batch of a partition, however long it takes.
 pub(crate) struct Delivery<'a, L, W> {
@@ -99,17 +101,18 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let end = batch.range.end();
         let intent = begun.as_ref().and_then(|begun| begun.intent.as_ref().map(|intent| (begun, intent)));
         let (plan, unfit) = (batch.fingerprint(), batch.unfit());
-        let mut course = match intent {
-            Some((begun, intent)) => Course::resumed(begun, intent, plan, &unfit),
+        let (batch, mut course) = match intent {
+            Some((begun, intent)) => (batch, Course::resumed(begun, intent, plan, &unfit)),
             None if batch.parts.is_empty() && unfit.is_empty() => {
                 self.count(&batch);
                 return Ok(Delivered { end, committed: false, parts: batch.parts });
             }
             None => {
                 let first = batch.records.get(0).and_then(|record| record.timestamp);
-                Course::fresh(batch.range, plan, unfit)
+                let course = Course::fresh(batch.range, plan, unfit)
                     .rewound(self.rewind(batch.range.first()))
-                    .marked(first.map(|timestamp| timestamp.millis))
+                    .marked(first.map(|timestamp| timestamp.millis));
+                self.together(batch, course).await?
             }
         };
         let mut work = Work {
@@ -367,6 +370,9 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     fn token(&self, course: &Course, plan: &TablePlan) -> InsertToken {
         let table = format!("{}.{}", plan.table.database, plan.table.name);
         let (group, range) = (&self.shared.settings.context.group, course.token(plan.id()));
+        if let Some(joint) = course.joint() {
+            return InsertToken::joint(group, joint, &table, plan.id());
+        }
         InsertToken::new(group, self.source, range, &table, plan.id())
             .marked(course.mark())
             .rewound(course.rewind())

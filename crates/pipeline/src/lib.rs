@@ -12,6 +12,7 @@ mod connector;
 mod dead_letter_table;
 mod delivery;
 mod halt;
+mod joining;
 mod mailbox;
 mod metrics;
 mod partition;

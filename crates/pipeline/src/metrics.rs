@@ -60,6 +60,7 @@ pub struct Metrics {
     inserted_bytes: Family<ConnectorLabels, Counter>,
     halted: Family<ConnectorLabels, Gauge>,
     batch_records: Family<ConnectorLabels, Histogram>,
+    joint_partitions: Family<ConnectorLabels, Histogram>,
     insert_seconds: Family<ConnectorLabels, Histogram>,
     end_to_end_seconds: Family<ConnectorLabels, Histogram>,
     buffered_bytes: Gauge,
@@ -108,6 +109,11 @@ impl Metrics {
             metrics.halted.clone(),
         );
         registry.register("batch_records", "Records in a delivered batch", metrics.batch_records.clone());
+        registry.register(
+            "joint_partitions",
+            "Partitions whose small batches were sent together, in one block a table",
+            metrics.joint_partitions.clone(),
+        );
         registry.register("insert_seconds", "Time of one insert, answered", metrics.insert_seconds.clone());
         registry.register(
             "end_to_end_seconds",
@@ -143,6 +149,9 @@ impl Metrics {
             inserted_bytes: Family::default(),
             halted: Family::default(),
             batch_records: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1.0, 4.0, 10))),
+            joint_partitions: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(2.0, 2.0, 10))
+            }),
             insert_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.001, 2.0, 16))
             }),
@@ -205,6 +214,12 @@ impl ConnectorMetrics {
         self.metrics.records.get_or_create(&self.partition(source)).inc_by(n_records as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
         self.metrics.batch_records.get_or_create(&self.this()).observe(n_records as f64);
+    }
+
+    /// Batches of so many partitions are sent together.
+    pub fn joined(&self, n_partitions: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a topic has far fewer than 2^52 partitions")]
+        self.metrics.joint_partitions.get_or_create(&self.this()).observe(n_partitions as f64);
     }
 
     /// From the oldest record's timestamp to its settlement.

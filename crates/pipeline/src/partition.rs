@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_core::{Checkpoint, TopicPartition};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,6 +21,8 @@ enum Event {
     Delivered(Result<Delivered, Undelivered>),
     /// The linger of the open batch is over, or a fault has been waited out.
     Timer,
+    /// Batches of other partitions are about to leave, and the open one may go with them.
+    Called,
     Stop,
 }
 
@@ -41,6 +43,10 @@ pub(crate) struct Partition<L, W> {
     spare: Vec<Part>,
     /// Delivered, and not said by a checkpoint yet.
     unsaid: Option<i64>,
+    /// Other partitions' calls to go together.
+    calls: watch::Receiver<u64>,
+    /// Whether the open batch is to go with others, though its time is not over.
+    called: bool,
     /// After a fault while decoding: when to try again.
     blocked: Option<(Instant, Backoff)>,
 }
@@ -55,6 +61,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         let begun = checkpoint.intent.is_some().then(|| checkpoint.clone());
         let (source, epoch) = (assignment.source.clone(), assignment.epoch);
         Self {
+            calls: shared.joining.enter(),
+            called: false,
             shared,
             budget,
             source,
@@ -78,6 +86,10 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     ) -> Result<(), Undelivered> {
         loop {
             self.advance().await?;
+            if !self.may_go() {
+                // Whoever called has gone before there is something to go with.
+                self.calls.mark_unchanged();
+            }
             match self.next_event(&mut mailbox, &mut stop).await {
                 Event::Mail(Mail::Records { records, held, place }) => {
                     self.incoming = Some(Incoming { records, _held: held, _place: place });
@@ -85,6 +97,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
                 Event::Mail(Mail::CaughtUp { position }) => self.open.caught_up(position, Instant::now()),
                 Event::Delivered(delivered) => self.delivered(delivered?),
                 Event::Timer => {}
+                Event::Called => self.called = true,
                 Event::Stop => return self.drain().await,
             }
         }
@@ -95,13 +108,17 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         let blocked_until = self.blocked.as_ref().map(|(until, _)| *until);
         // A ripe batch that must wait for the one in flight needs no timer: its delivery is the event.
         let linger = if self.in_flight.is_none() { self.open.deadline() } else { None };
+        let linger = linger.map(|at| at.max(self.shared.joining.not_before().unwrap_or(at)));
         let timer = [blocked_until, linger].into_iter().flatten().min();
+        let may_go = self.may_go();
         tokio::select! {
             biased;
             _ = stop => Event::Stop,
             delivered = joined(&mut self.in_flight) => Event::Delivered(delivered),
             mail = mailbox.recv(), if wants_mail => mail.map_or(Event::Stop, Event::Mail),
             () = at(timer) => Event::Timer,
+            // An error says that the connector is going, and so will this loop.
+            _ = self.calls.changed(), if may_go => Event::Called,
         }
     }
 
@@ -109,7 +126,9 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     async fn advance(&mut self) -> Result<(), Undelivered> {
         loop {
             self.decode().await;
-            let ripe = self.open.is_ripe(Instant::now());
+            let ripe = self.open.is_ripe(Instant::now(), self.shared.joining.not_before());
+            let ripe = ripe || (self.called && self.open.may_go());
+            self.called = false;
             if !ripe || self.in_flight.is_some() {
                 break;
             }
@@ -122,6 +141,11 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
             self.said(end);
         }
         Ok(())
+    }
+
+    /// Whether the open batch may go with others.
+    fn may_go(&self) -> bool {
+        self.in_flight.is_none() && self.open.may_go()
     }
 
     /// Moves arrived records into the open batch.
@@ -170,6 +194,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
 
     fn delivered(&mut self, delivered: Delivered) {
         self.in_flight = None;
+        self.calls.mark_unchanged();
         self.spare = delivered.parts;
         if delivered.committed {
             self.said(delivered.end);
@@ -187,6 +212,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
     /// Finishes the batch in flight if that takes no longer than the settings allow. What is open is
     /// dropped: whoever owns the partition next reads it again.
     async fn drain(mut self) -> Result<(), Undelivered> {
+        self.shared.joining.hurry();
         if let Some(mut in_flight) = self.in_flight.take() {
             match tokio::time::timeout(self.shared.settings.drain_max, &mut in_flight).await {
                 Ok(joined) => {
@@ -215,6 +241,7 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
 
 impl<L, W> Drop for Partition<L, W> {
     fn drop(&mut self) {
+        self.shared.joining.leave();
         if let Some(in_flight) = &self.in_flight {
             in_flight.abort();
         }

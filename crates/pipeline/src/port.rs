@@ -103,7 +103,7 @@ pub struct Rejected {
 
 /// The group's committed offsets, and the dead-letter topic that changes together with them.
 ///
-/// Both calls are fenced twice: by the group's generation, and by `epoch`. A call whose epoch is no
+/// All commits are fenced twice: by the group's generation, and by `epoch`. A call whose epoch is no
 /// longer that of the partition gives a [`FaultKind::Fenced`](tidegate_core::FaultKind::Fenced) fault
 /// and changes nothing. After any other fault it is unknown whether the change took place; the call
 /// may be repeated as it was.
@@ -114,6 +114,12 @@ pub trait CheckpointLog: Send + Sync {
         epoch: Epoch,
         source: &TopicPartition,
         checkpoint: Checkpoint,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Commits the checkpoints of several partitions, all or none: if one of them is fenced, none is committed.
+    fn commit_all(
+        &self,
+        commits: &[(Epoch, TopicPartition, Checkpoint)],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// In one Kafka transaction: writes the dead letters and commits the checkpoint. `records` is the

@@ -16,6 +16,7 @@ fn scraped() -> String {
     let source = TopicPartition::new("t", 0);
     connector.read(1);
     connector.settled(&source, 1);
+    connector.joined(2);
     connector.end_to_end(1.0);
     connector.lag(&source, 1);
     connector.missed(&source, 1);

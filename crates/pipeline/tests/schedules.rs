@@ -20,6 +20,9 @@ use tidegate_testkit::{Crash, FakeKafka, FakeRow, FakeWarehouse, Moment, Weather
 enum Kind {
     /// Processes that were given up go on, and their inserts arrive minutes later.
     Zombies,
+    /// Four partitions, whose small batches go together. They move to other processes one by one, and whoever had one
+    /// goes on; inserts arrive minutes later.
+    Joint,
     /// Rules are relaxed and tables are widened, at any time.
     Relaxing,
     /// Rules and tables change as they like; rows say where they come from.
@@ -35,6 +38,7 @@ impl Kind {
     const fn schedules(self) -> u64 {
         match self {
             Self::Relaxing | Self::Changing => 1000,
+            Self::Joint => 400,
             Self::Zombies | Self::Filling | Self::Again => 250,
         }
     }
@@ -69,7 +73,8 @@ impl Schedule {
         schedule.warehouse.create_table("dead_letters", DEAD_LETTER_COLUMNS);
         schedule.warehouse.refuse(name("poison"));
         for _ in 0..schedule.chance.usize(1..40) {
-            let source = &partitions()[schedule.chance.usize(..2)];
+            let partitions = schedule.partitions();
+            let source = &partitions[schedule.chance.usize(..partitions.len())];
             let value = schedule.record();
             schedule.kafka.produce(source, Some(value.as_bytes()), &[]);
         }
@@ -84,7 +89,7 @@ impl Schedule {
             ("_partition", "Int32"),
             ("_offset", "Int64"),
         ];
-        if matches!(self.kind, Kind::Changing | Kind::Filling | Kind::Again) {
+        if matches!(self.kind, Kind::Joint | Kind::Changing | Kind::Filling | Kind::Again) {
             columns.push(("_topic", "String"));
         }
         columns
@@ -104,15 +109,30 @@ impl Schedule {
 
     fn settings(&mut self) -> ConnectorSettings {
         let mut settings = tidegate_testkit::settings("{field:type}");
-        settings.flush.rows_max = self.chance.usize(1..20);
+        // Full batches go alone.
+        let rows_max = if self.kind == Kind::Joint { 60 } else { 20 };
+        settings.flush.rows_max = self.chance.usize(1..rows_max);
         settings.describe_every = Duration::from_secs(if self.chance.bool() { 0 } else { 30 });
         settings
     }
 
-    /// Starts a process that runs until it is killed.
-    fn start(&mut self, crash: &Crash, weather: &Weather) -> tokio::task::JoinHandle<()> {
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let n_partitions = if self.kind == Kind::Joint { 4 } else { 2 };
+        (0..n_partitions).map(|partition| TopicPartition::new("t", partition)).collect()
+    }
+
+    /// Starts a process that runs until it is killed. It takes one partition, or all.
+    fn start(
+        &mut self,
+        only: Option<&TopicPartition>,
+        crash: &Crash,
+        weather: &Weather,
+    ) -> tokio::task::JoinHandle<()> {
         let run_max = self.chance.usize(1..10);
-        let (mut source, log) = self.kafka.join_in(run_max, crash.clone(), weather.clone());
+        let (mut source, log) = match only {
+            Some(partition) => self.kafka.take_in(partition, run_max, crash.clone(), weather.clone()),
+            None => self.kafka.join_in(run_max, crash.clone(), weather.clone()),
+        };
         let warehouse = self.warehouse.seen_by(crash.clone()).seen_in(weather.clone());
         let shown = (Budget::new(64 << 20), Status::new("c"));
         let schemas = (EventSchemas::none(), None);
@@ -134,14 +154,14 @@ impl Schedule {
         if self.kind == Kind::Filling {
             self.reset(0, Replay::Fill, Some(0));
         }
-        let process = self.start(&Crash::never(), &Weather::calm());
+        let process = self.start(None, &Crash::never(), &Weather::calm());
         self.settled().await;
         self.check(&BTreeMap::new());
         if self.kind == Kind::Again {
             process.abort();
             return self.run_again().await;
         }
-        if self.kind == Kind::Zombies {
+        if matches!(self.kind, Kind::Zombies | Kind::Joint) {
             tokio::time::sleep(LATE_MAX * 2).await;
             self.check(&BTreeMap::new());
         }
@@ -154,7 +174,7 @@ impl Schedule {
         for _ in 0..self.chance.usize(1..4) {
             self.mishap().await;
         }
-        let process = self.start(&Crash::never(), &Weather::calm());
+        let process = self.start(None, &Crash::never(), &Weather::calm());
         self.settled().await;
         self.check(&from);
         process.abort();
@@ -163,7 +183,7 @@ impl Schedule {
     /// Somebody resets the offsets, back or forth. Says from where on each partition is read.
     fn reset(&mut self, id: u64, replay: Replay, to: Option<i64>) -> BTreeMap<i64, i64> {
         let mut from = BTreeMap::new();
-        for partition in partitions() {
+        for partition in self.partitions() {
             let until = self.kafka.end(&partition);
             let offset = to.unwrap_or_else(|| self.chance.i64(0..=until));
             let rewind = Rewind { id, until, replay };
@@ -182,23 +202,36 @@ impl Schedule {
         let late = LATE_MAX.mul_f64(self.chance.f64());
         let late = if self.chance.bool() { late } else { Duration::ZERO };
         let weather = Weather::seeded(self.chance.u64(..), self.chance.f64() * 0.5, late);
-        let process = self.start(&crash, &weather);
+        let process = self.start(None, &crash, &weather);
         let time = Duration::from_millis(self.chance.u64(1..30_000));
         tokio::select! {
             () = crash.died() => {}
             () = self.settled() => {}
-            () = tokio::time::sleep(time.mul_f64(0.3)) => self.change(),
+            () = tokio::time::sleep(time.mul_f64(if self.kind == Kind::Joint { 0.01 } else { 0.3 })) => self.change(),
         }
+        let taker = (self.kind == Kind::Joint).then(|| self.take(&crash, &weather));
         tokio::select! {
             () = crash.died() => {}
             () = self.settled() => {}
             () = tokio::time::sleep(time.mul_f64(0.7)) => {}
         }
         // A zombie goes on by itself; nobody waits for it.
-        if self.kind != Kind::Zombies || self.chance.bool() {
+        if !matches!(self.kind, Kind::Zombies | Kind::Joint) || self.chance.bool() {
             crash.kill();
             process.abort();
         }
+        if let Some(taker) = taker.filter(|_| self.chance.bool()) {
+            taker.abort();
+        }
+    }
+
+    /// A process takes one partition from another, which goes on with the others.
+    fn take(&mut self, crash: &Crash, weather: &Weather) -> tokio::task::JoinHandle<()> {
+        let partitions = self.partitions();
+        let partition = &partitions[self.chance.usize(..partitions.len())];
+        let own = Crash::at(self.chance.usize(..40), Moment::After);
+        let crash = if self.chance.bool() { &own } else { crash };
+        self.start(Some(partition), crash, weather)
     }
 
     fn change(&mut self) {
@@ -208,7 +241,7 @@ impl Schedule {
             }
         };
         match (self.kind, self.chance.u8(..4)) {
-            (Kind::Zombies | Kind::Again, _) => {}
+            (Kind::Zombies | Kind::Joint | Kind::Again, _) => {}
             (_, 0) => self.warehouse.accept(&name("poison")),
             (_, 1) => wide(self, WIDE),
             (Kind::Relaxing, _) => {}
@@ -223,7 +256,7 @@ impl Schedule {
             let end = self.kafka.end(partition);
             end == 0 || self.kafka.committed(partition) == Some(Checkpoint::settled(end))
         };
-        while !partitions().iter().all(settled) {
+        while !self.partitions().iter().all(settled) {
             assert!(tokio::time::Instant::now() < deadline, "not settled within an hour");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -237,7 +270,7 @@ impl Schedule {
             let rows = self.warehouse.rows(table);
             let landed: Vec<_> = rows.iter().map(|row| place(row, "_partition", "_offset")).collect();
             let in_order = !matches!(self.kind, Kind::Filling | Kind::Again);
-            for partition in (0..2).filter(|_| in_order) {
+            for partition in (0..4).filter(|_| in_order) {
                 let offsets: Vec<_> = landed.iter().filter(|(p, _)| *p == partition).collect();
                 assert!(offsets.is_sorted(), "order kept within {table}/{partition}: {offsets:?}");
             }
@@ -247,7 +280,7 @@ impl Schedule {
         let letters: Vec<_> = letters.iter().map(|l| (i64::from(l.source.partition), l.offset)).collect();
         places.extend(&letters);
         places.sort_unstable();
-        let all = partitions().into_iter().flat_map(|partition| {
+        let all = self.partitions().into_iter().flat_map(|partition| {
             let number = i64::from(partition.partition);
             let again = again_from.get(&number).copied().unwrap_or(i64::MAX);
             let times = move |offset| if offset < again { 1 } else { 2 };
@@ -275,10 +308,6 @@ fn name(text: &str) -> Value {
     Value::Bytes(text.as_bytes().to_vec())
 }
 
-fn partitions() -> [TopicPartition; 2] {
-    [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]
-}
-
 fn run_all(kind: Kind) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("TIDEGATE_SEED") {
@@ -301,6 +330,11 @@ fn run_all(kind: Kind) {
 #[test]
 fn nothing_is_lost_or_doubled_by_processes_that_were_given_up() {
     run_all(Kind::Zombies);
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_partitions_leave_joint_batches() {
+    run_all(Kind::Joint);
 }
 
 #[test]

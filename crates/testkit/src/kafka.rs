@@ -40,8 +40,41 @@ struct State {
     dead_letters: Vec<FakeDeadLetter>,
     faults: VecDeque<Fault>,
     epoch: u64,
+    /// Who owns all partitions but those in `owners`, which went to somebody alone since.
+    owner: u64,
+    owners: HashMap<TopicPartition, u64>,
     /// How often the topics were created again.
     lives: i64,
+}
+
+impl State {
+    /// Everything goes to somebody else, or to nobody.
+    fn begin(&mut self) -> u64 {
+        self.owners.clear();
+        self.epoch += 1;
+        self.owner = self.epoch;
+        self.epoch
+    }
+
+    /// Applies a change of these partitions, if they all belong to `epoch`.
+    fn change<'a>(
+        &mut self,
+        epoch: Epoch,
+        mut sources: impl Iterator<Item = &'a TopicPartition>,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<(), Fault> {
+        let owner = self.owner;
+        if sources.any(|source| *self.owners.get(source).unwrap_or(&owner) != epoch.0) {
+            return Err(Fault::new(FaultKind::Fenced, "another member owns the partition"));
+        }
+        match self.faults.pop_front() {
+            Some(fault) => Err(fault),
+            None => {
+                change(self);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A broker with one group. Clones share it.
@@ -79,14 +112,14 @@ impl FakeKafka {
     /// of it is fenced.
     pub fn reset(&self, source: &TopicPartition, checkpoint: Checkpoint) {
         let mut state = self.lock();
-        state.epoch += 1;
+        state.begin();
         state.committed.insert(source.clone(), checkpoint);
     }
 
     /// Every topic is deleted and created again, a day later. Kafka forgets the group's offsets with them.
     pub fn recreate(&self) {
         let mut state = self.lock();
-        state.epoch += 1;
+        state.begin();
         state.lives += 1;
         state.committed.clear();
         state.partitions.values_mut().for_each(Vec::clear);
@@ -115,20 +148,45 @@ impl FakeKafka {
     /// The same, for a process in this weather.
     #[must_use]
     pub fn join_in(&self, run_max: usize, crash: Crash, weather: Weather) -> (FakeSource, FakeLog) {
+        let epoch = Epoch(self.lock().begin());
+        self.member(epoch, None, run_max, (crash, weather))
+    }
+
+    /// A process takes one partition alone; whoever has the others keeps them, and is not told.
+    #[must_use]
+    pub fn take_in(
+        &self,
+        partition: &TopicPartition,
+        run_max: usize,
+        crash: Crash,
+        weather: Weather,
+    ) -> (FakeSource, FakeLog) {
         let mut state = self.lock();
         state.epoch += 1;
-        let epoch = Epoch(state.epoch);
+        let epoch = state.epoch;
+        state.owners.insert(partition.clone(), epoch);
         drop(state);
+        self.member(Epoch(epoch), Some(partition.clone()), run_max, (crash, weather))
+    }
+
+    fn member(
+        &self,
+        epoch: Epoch,
+        only: Option<TopicPartition>,
+        run_max: usize,
+        (crash, weather): (Crash, Weather),
+    ) -> (FakeSource, FakeLog) {
         let source = FakeSource {
             kafka: self.clone(),
             epoch,
+            only,
             run_max,
             positions: BTreeMap::new(),
             assigned: false,
             caught_up: HashSet::new(),
             paused: Arc::default(),
         };
-        (source, FakeLog { kafka: self.clone(), epoch, crash, weather, unsettled: Mutex::default() })
+        (source, FakeLog { kafka: self.clone(), crash, weather, unsettled: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -141,6 +199,8 @@ impl FakeKafka {
 pub struct FakeSource {
     kafka: FakeKafka,
     epoch: Epoch,
+    /// The partition that it has alone; `None` for all.
+    only: Option<TopicPartition>,
     run_max: usize,
     positions: BTreeMap<TopicPartition, i64>,
     assigned: bool,
@@ -153,7 +213,9 @@ impl FakeSource {
         let state = self.kafka.lock();
         if !self.assigned {
             self.assigned = true;
-            let assignments = state.partitions.iter().map(|(source, log)| {
+            let own = |source: &TopicPartition| self.only.as_ref().is_none_or(|only| only == source);
+            let assigned = state.partitions.iter().filter(|(source, _)| own(source));
+            let assignments = assigned.map(|(source, log)| {
                 let checkpoint = state.committed.get(source).cloned().unwrap_or(Checkpoint::settled(0));
                 self.positions.insert(source.clone(), checkpoint.offset);
                 let end = i64::try_from(log.len()).expect("a test's log is short");
@@ -218,27 +280,10 @@ impl Source for FakeSource {
 #[derive(Debug)]
 pub struct FakeLog {
     kafka: FakeKafka,
-    epoch: Epoch,
     crash: Crash,
     weather: Weather,
     /// Transactions whose end is unknown: as the adapter does, they are looked for before they are repeated.
     unsettled: Mutex<HashMap<TopicPartition, Checkpoint>>,
-}
-
-impl FakeLog {
-    fn change(&self, epoch: Epoch, change: impl FnOnce(&mut State)) -> Result<(), Fault> {
-        let mut state = self.kafka.lock();
-        if epoch != self.epoch || self.epoch.0 != state.epoch {
-            return Err(Fault::new(FaultKind::Fenced, "another member owns the partition"));
-        }
-        match state.faults.pop_front() {
-            Some(fault) => Err(fault),
-            None => {
-                change(&mut state);
-                Ok(())
-            }
-        }
-    }
 }
 
 impl CheckpointLog for FakeLog {
@@ -251,8 +296,23 @@ impl CheckpointLog for FakeLog {
         let (stroke, late) = self.weather.next();
         tokio::time::sleep(late).await;
         let commit = || {
-            self.change(epoch, |state| {
+            self.kafka.lock().change(epoch, [source].into_iter(), |state| {
                 state.committed.insert(source.clone(), checkpoint);
+            })
+        };
+        self.crash.effect(|| stroke.strike(commit, |fault| fault)).await
+    }
+
+    async fn commit_all(&self, commits: &[(Epoch, TopicPartition, Checkpoint)]) -> Result<(), Fault> {
+        let (stroke, late) = self.weather.next();
+        tokio::time::sleep(late).await;
+        let commit = || {
+            let sources = commits.iter().map(|(_, source, _)| source);
+            let Some((epoch, ..)) = commits.first() else { return Ok(()) };
+            self.kafka.lock().change(*epoch, sources, |state| {
+                let checkpoints =
+                    commits.iter().map(|(_, source, checkpoint)| (source.clone(), checkpoint.clone()));
+                state.committed.extend(checkpoints);
             })
         };
         self.crash.effect(|| stroke.strike(commit, |fault| fault)).await
@@ -285,7 +345,7 @@ impl CheckpointLog for FakeLog {
             code: rejected.reject.reason().code,
         });
         let commit = || {
-            self.change(epoch, |state| {
+            self.kafka.lock().change(epoch, [records.source()].into_iter(), |state| {
                 state.dead_letters.extend(letters);
                 state.committed.insert(records.source().clone(), checkpoint);
             })

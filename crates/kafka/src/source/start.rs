@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, CheckpointError, Fault, Replay, Rewind, TopicPartition};
+use tidegate_core::{Checkpoint, CheckpointError, Fault, FaultKind, Replay, Rewind, TopicPartition};
 
 use super::OffsetReset;
 use crate::fault::fault;
@@ -26,6 +26,12 @@ impl CommittedOffset {
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
         let metadata = self.metadata.as_deref().unwrap_or("\u{fffd}");
         Checkpoint::parse(self.offset, metadata)
+    }
+
+    /// Whether a newer version has begun something here. Whoever cannot read what, and goes on all the same, would
+    /// write it twice.
+    fn newer(&self) -> bool {
+        matches!(self.checkpoint(), Err(CheckpointError::Newer { .. }))
     }
 }
 
@@ -108,6 +114,13 @@ pub(crate) fn resolve<C: ConsumerContext>(
     }
     let committed = committed(consumer, partitions, timeout)?;
     let watermarks = watermarks(consumer, partitions, timeout)?;
+    let newer = |partition: &&TopicPartition| committed.get(*partition).is_some_and(CommittedOffset::newer);
+    if let Some(partition) = partitions.iter().find(newer) {
+        let message = format!(
+            "what is in flight of `{partition}` was begun by a newer Tidegate; run that version until it is done"
+        );
+        return Err(Fault::new(FaultKind::Denied, message));
+    }
     let start = |partition: &TopicPartition| {
         let watermarks = watermarks.get(partition).copied().unwrap_or_default();
         (partition.clone(), decide(committed.get(partition), watermarks, reset))
@@ -232,6 +245,15 @@ mod tests {
         let binary = CommittedOffset { offset: 4, metadata: None };
         let start = check(Some(binary), (0, 9), OffsetReset::Earliest, Checkpoint::settled(4));
         assert!(matches!(start.remark, Some(Remark::Foreign(_))));
+    }
+
+    #[test]
+    fn what_a_newer_version_has_begun_is_told_from_what_is_foreign() {
+        assert!(committed(4, "v3;end=9;what=ever").newer());
+        assert!(!committed(4, "x").newer());
+        assert!(
+            !committed(4, "v2;end=9;plan=0000000000000000;joint=0000000000000000000000000000000a").newer()
+        );
     }
 
     #[test]
