@@ -7,7 +7,8 @@ use crate::client::Client;
 use crate::sql::{quote_name, quote_text};
 
 impl Client {
-    /// The offsets of `range` that the table holds, in order.
+    /// The offsets of `range` that the table holds, in order. Of a replicated table the replica that is asked first
+    /// fetches what others have acknowledged: a repetition is acknowledged as one before the rows are there.
     ///
     /// # Errors
     /// As [`Client::query`].
@@ -27,6 +28,14 @@ impl Client {
             range.end(),
         );
         let foreign = || Fault::new(FaultKind::Unknown, "clickhouse: an offset is no number");
+        let engine = format!(
+            "SELECT engine FROM system.tables WHERE database = {} AND name = {}",
+            quote_text(&table.database),
+            quote_text(&table.name)
+        );
+        if self.query(&engine).await?.starts_with("Replicated") {
+            self.execute(&format!("SYSTEM SYNC REPLICA {database}.{name}")).await?;
+        }
         let answer = self.query(&sql).await?;
         answer.lines().map(|line| line.parse().map_err(|_| foreign())).collect()
     }
