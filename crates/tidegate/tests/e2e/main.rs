@@ -12,6 +12,7 @@ mod dead_letters;
 mod demo;
 mod faults;
 mod guarded;
+mod joint;
 mod life;
 mod offsets;
 mod path;
