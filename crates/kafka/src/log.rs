@@ -131,14 +131,43 @@ impl LogWriter {
     /// # Errors
     /// If no acknowledgement came in time. The record may stand in the log all the same.
     pub async fn append(&self, key: &[u8], value: Option<&[u8]>) -> Result<i64, Fault> {
-        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).partition(0).key(key);
-        record.payload = value;
-        match self.producer.send(record, TIMEOUT).await {
-            Ok(delivery) => Ok(delivery.offset),
-            Err((error, _)) => {
-                Err(fault(&error, &format!("write to `{}` at `{}`", self.topic, self.address)))
-            }
+        self.producer
+            .send(self.record(key, value), TIMEOUT)
+            .await
+            .map_or_else(|(error, _)| Err(self.refused(&error)), |delivery| Ok(delivery.offset))
+    }
+
+    /// Appends records in their order without waiting for one before the next is sent; says each one's
+    /// offset, or why it has none. The others may stand in the log all the same.
+    pub async fn append_all(&self, records: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<Result<i64, Fault>> {
+        let send = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| {
+            let sent = self.producer.send_result(self.record(key, value.as_deref()));
+            sent.map_err(|(error, _)| self.refused(&error))
+        };
+        // All are handed over before the first is waited for.
+        let sent: Vec<_> = records.iter().map(send).collect();
+        let mut offsets = Vec::with_capacity(sent.len());
+        for one in sent {
+            offsets.push(match one {
+                Err(fault) => Err(fault),
+                Ok(delivered) => match delivered.await {
+                    Ok(Ok(delivery)) => Ok(delivery.offset),
+                    Ok(Err((error, _))) => Err(self.refused(&error)),
+                    Err(_) => Err(Fault::new(FaultKind::Unavailable, "the producer was closed")),
+                },
+            });
         }
+        offsets
+    }
+
+    fn record<'a>(&'a self, key: &'a [u8], value: Option<&'a [u8]>) -> FutureRecord<'a, [u8], [u8]> {
+        let mut record = FutureRecord::to(&self.topic).partition(0).key(key);
+        record.payload = value;
+        record
+    }
+
+    fn refused(&self, error: &KafkaError) -> Fault {
+        fault(error, &format!("write to `{}` at `{}`", self.topic, self.address))
     }
 }
 
