@@ -115,6 +115,13 @@ fn or_write_read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error>
 }
 
 impl RuleSet {
+    /// Whether one of its rules is carried out by this executor.
+    #[must_use]
+    pub fn has_type(&self, executor: &str) -> bool {
+        let all = [&self.migration_rules, &self.domain_rules, &self.encoding_rules];
+        all.into_iter().flatten().any(|rule| rule.executor.as_deref() == Some(executor))
+    }
+
     /// # Errors
     /// If rules have no or equal names, no type, or a mode that is not of their list.
     pub(crate) fn check(&self) -> Result<(), Problem> {

@@ -15,24 +15,28 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::http::answer::Answer;
-use crate::http::request::Call;
+use crate::http::request::{BODY_BYTES_MAX, Call};
 use crate::problem::Problem;
 use crate::service::Registry;
 pub use access::{NoUser, Role, User, Users};
 
-/// How many requests with a body are in work at once: what they hold in memory is bounded.
-const BODIES_MAX: usize = 16;
+/// How many bytes the bodies of requests in work have in all: what they hold in memory is bounded.
+const BODIES_BYTES_MAX: usize = 16 * BODY_BYTES_MAX;
+
+/// What the smallest body counts for, in bytes: parsing takes memory besides.
+const BODY_BYTES_MIN: usize = 16 * 1024;
 
 /// What every request needs.
 struct Desk {
     registry: Arc<Registry>,
+    /// Of [`BODY_BYTES_MIN`] each.
     bodies: Semaphore,
     users: Users,
     /// Reaches other registries.
@@ -61,7 +65,12 @@ impl Server {
     pub fn serve(listener: TcpListener, registry: Arc<Registry>, users: Users) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let client = reqwest::Client::new();
-        let desk = Arc::new(Desk { registry, bodies: Semaphore::new(BODIES_MAX), users, client });
+        let desk = Arc::new(Desk {
+            registry,
+            bodies: Semaphore::new(BODIES_BYTES_MAX / BODY_BYTES_MIN),
+            users,
+            client,
+        });
         let routes = Router::new().fallback(serve).with_state(desk);
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { address, serving })
@@ -88,7 +97,8 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         return answer::respond(Err(problem), content_type);
     }
     // Nobody closes the semaphore, so that a place comes free.
-    let _place = if bodiless { None } else { desk.bodies.acquire().await.ok() };
+    let place = desk.bodies.acquire_many(if bodiless { 0 } else { weight(request.headers()) });
+    let _place = place.await.ok();
     let response = match Call::read(request).await {
         Ok(call) => answered(&desk, &call, content_type).await,
         Err(problem) => Err(problem),
@@ -101,6 +111,13 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         response.headers_mut().insert(header::WARNING, stale);
     }
     response
+}
+
+/// For how many of the smallest bodies a request's counts; for the largest, if it does not say its length.
+fn weight(headers: &HeaderMap) -> u32 {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(BODY_BYTES_MAX).clamp(1, BODY_BYTES_MAX);
+    u32::try_from(length.div_ceil(BODY_BYTES_MIN)).unwrap_or(u32::MAX)
 }
 
 /// The answer to a call: ours or, if it writes and another registry leads, the leader's.
@@ -144,7 +161,7 @@ fn known(path: &[&str]) -> bool {
     matches!(
         path,
         [] | ["schemas" | "subjects" | "config" | "mode" | "contexts"]
-            | ["subjects" | "config" | "mode", _]
+            | ["subjects" | "config" | "mode" | "contexts", _]
             | ["subjects", _, "versions" | "metadata"]
             | ["subjects", _, "versions", _]
             | ["compatibility", "subjects", _, "versions"]

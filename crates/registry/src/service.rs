@@ -3,6 +3,8 @@
 //! A write is acknowledged when its own record was read again: what was answered is in the log, and
 //! whoever asks next finds it. Writes take turns; reads never wait.
 
+mod registrations;
+
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -17,16 +19,13 @@ use tracing::{error, info, warn};
 
 use crate::command::Shared;
 use crate::command::library::Library;
-use crate::command::register::{self, Outcome};
 use crate::command::{SchemaRequest, delete, lookup};
 use crate::election::{self, ElectionOptions, Role};
 use crate::problem::Problem;
 use crate::record::{Key, Record, Value};
 use crate::state::{Applied, State};
 use crate::subject::Subject;
-
-/// How often a write is decided anew when another registry was faster.
-const TRIES_MAX: usize = 5;
+use registrations::Queue;
 
 /// Which of Confluent's releases the answers look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,7 +100,9 @@ pub struct Registry {
     writer: LogWriter,
     timeout: Duration,
     /// Who holds this decides and writes.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Registrations that wait for somebody to have the turn.
+    queue: Queue,
     /// One past the offset that the state has taken.
     applied: watch::Receiver<i64>,
     trouble: Arc<Mutex<Option<String>>>,
@@ -147,7 +148,8 @@ impl Registry {
             dialect: *dialect,
             writer,
             timeout: *write_timeout,
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+            queue: Queue::default(),
             applied,
             trouble,
             reading,
@@ -226,26 +228,44 @@ impl Registry {
         }
     }
 
-    /// Writes records and waits until the state has taken them.
+    /// Writes records in their order, and waits until the state has taken them.
     async fn write(&self, records: &[Record]) -> Result<(), Problem> {
+        self.write_each(&[records]).await.into_iter().collect()
+    }
+
+    /// As [`Self::write`], of several decisions; says what became of each.
+    async fn write_each(&self, decisions: &[&[Record]]) -> Vec<Result<(), Problem>> {
         if self.role() != Role::Leader {
-            return Err(Problem::unknown_leader());
+            return decisions.iter().map(|_| Err(Problem::unknown_leader())).collect();
         }
-        let mut last = None;
-        for record in records {
-            let value = record.value.as_ref().map(|value| self.value_bytes(value, &record.key));
-            // Another registry's spelling of the key is another key to compaction.
-            let foreign = self.shared.read().foreign_key(&record.key).map(<[u8]>::to_vec);
-            let keys = foreign.filter(|_| value.is_none()).into_iter().chain([record.key.to_bytes()]);
-            for key in keys {
-                let offset = self.writer.append(&key, value.as_deref()).await;
-                last = Some(offset.map_err(|fault| refused(&fault))?);
-            }
+        let mut bytes = Vec::new();
+        let mut ends = Vec::with_capacity(decisions.len());
+        for records in decisions {
+            bytes.extend(records.iter().flat_map(|record| self.record_bytes(record)));
+            ends.push(bytes.len());
         }
-        match last {
+        let mut offsets = self.writer.append_all(&bytes).await.into_iter();
+        let mut results = Vec::with_capacity(decisions.len());
+        let (mut last, mut begin) = (None, 0);
+        for end in ends {
+            let own: Result<Vec<i64>, Fault> = offsets.by_ref().take(end - begin).collect();
+            begin = end;
+            results.push(own.map(|own| last = own.last().copied().or(last)).map_err(|fault| refused(&fault)));
+        }
+        let taken = match last {
             Some(offset) => self.wait_for(offset, self.timeout).await,
             None => Ok(()),
-        }
+        };
+        results.into_iter().map(|result| result.and_then(|()| taken.clone())).collect()
+    }
+
+    /// Keys and values as they are written. Another registry's spelling of a key is another key to
+    /// compaction, and is taken back too.
+    fn record_bytes(&self, record: &Record) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> + use<> {
+        let value = record.value.as_ref().map(|value| self.value_bytes(value, &record.key));
+        let foreign = self.shared.read().foreign_key(&record.key).map(<[u8]>::to_vec);
+        let foreign = foreign.filter(|_| value.is_none());
+        foreign.into_iter().chain([record.key.to_bytes()]).map(move |key| (key, value.clone()))
     }
 
     fn value_bytes(&self, value: &Value, key: &Key) -> Vec<u8> {
@@ -257,53 +277,6 @@ impl Registry {
             }
             (Dialect::V7 | Dialect::V8, value) => value.to_bytes(key),
         }
-    }
-
-    /// Registers a schema.
-    ///
-    /// # Errors
-    /// As of [`register::register`], or if the log cannot be written.
-    pub async fn register(
-        self: &Arc<Self>,
-        subject: &Subject,
-        request: SchemaRequest,
-        normalize: bool,
-    ) -> Result<Outcome, Problem> {
-        let decide = || self.decided(subject, &request, normalize);
-        // What is known already, or wrong, needs no turn.
-        if let known @ Outcome::Known { .. } = decide().await? {
-            return Ok(known);
-        }
-        let _turn = self.turn.lock().await;
-        for _ in 0..TRIES_MAX {
-            let outcome = decide().await?;
-            let Outcome::New { version, entry, records } = &outcome else { return Ok(outcome) };
-            self.write(records).await?;
-            let state = self.shared.read();
-            let stored = state.versions(subject).and_then(|versions| versions.get(version));
-            if let Some(stored) = stored.filter(|stored| stored.schema.guid == entry.schema.guid) {
-                let (version, entry) = (*version, stored.clone());
-                return Ok(Outcome::Known { version, entry });
-            }
-        }
-        Err(Problem::new(50001, "another registry writes to the same topic; ids collide"))
-    }
-
-    /// What registering a schema would come to.
-    ///
-    /// # Errors
-    /// As of [`register::register`].
-    pub async fn decided(
-        self: &Arc<Self>,
-        subject: &Subject,
-        request: &SchemaRequest,
-        normalize: bool,
-    ) -> Result<Outcome, Problem> {
-        let (subject, request) = (subject.clone(), request.clone());
-        self.compute(move |registry| {
-            register::register(&registry.shared, &registry.library, &subject, &request, normalize)
-        })
-        .await
     }
 
     /// Carries out something on another thread: it may take its time.

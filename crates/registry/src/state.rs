@@ -124,7 +124,13 @@ impl State {
             (Key::Context(context), Some(Value::Context)) => {
                 self.contexts.entry(context).or_default();
             }
-            (Key::Noop | Key::DeleteSubject(_) | Key::ClearSubject(_) | Key::Context(_), _) => {}
+            // Somebody may have registered a schema in it in between.
+            (Key::Context(context), _) => {
+                if self.contexts.get(&context).is_some_and(|ids| ids.known.is_empty()) {
+                    self.contexts.remove(&context);
+                }
+            }
+            (Key::Noop | Key::DeleteSubject(_) | Key::ClearSubject(_), _) => {}
         }
         Applied::Taken
     }

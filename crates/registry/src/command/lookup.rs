@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::command::library::Library;
-use crate::command::register::{self, Outcome};
+use crate::command::register;
 use crate::command::{SchemaRequest, Shared, Which};
 use crate::problem::Problem;
 use crate::state::{State, Text, Version};
-use crate::subject::Subject;
+use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 /// Whether soft-deleted versions count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +43,36 @@ pub struct Found {
     pub entry: Version,
 }
 
-/// The version of a subject that has a schema.
+/// The version of a subject that has a schema. Of a subject that names no context, the default one is
+/// asked first, then the others.
 ///
 /// # Errors
 /// If there is no such subject, or none of its versions has the schema.
 pub fn by_schema(
+    shared: &Shared,
+    library: &Library,
+    subject: &Subject,
+    request: &SchemaRequest,
+    how: (bool, Show),
+) -> Result<Found, Problem> {
+    let found = |subject: &Subject| by_schema_in_context(shared, library, subject, request, how);
+    found(subject).or_else(|problem| {
+        let others = elsewhere(&shared.read(), subject);
+        others.iter().find_map(|other| found(other).ok()).ok_or(problem)
+    })
+}
+
+/// The subjects of the same name in other contexts, of one that names none.
+fn elsewhere(state: &State, subject: &Subject) -> Vec<Subject> {
+    if subject.context() != DEFAULT_CONTEXT {
+        return Vec::new();
+    }
+    let others = state.contexts().filter(|context| *context != DEFAULT_CONTEXT);
+    let others = others.map(|context| Subject::parse(subject.name(), context));
+    others.filter(|other| state.versions(other).is_some()).collect()
+}
+
+fn by_schema_in_context(
     shared: &Shared,
     library: &Library,
     subject: &Subject,
@@ -82,12 +107,8 @@ pub fn by_schema(
             found = register::known(shared, library, subject, &fresh, all)?;
         }
     }
-    match found {
-        Some(Outcome::Known { version, entry } | Outcome::New { version, entry, .. }) => {
-            Ok(Found { subject: subject.clone(), version, entry })
-        }
-        None => Err(Problem::schema_not_found()),
-    }
+    let (version, entry) = found.ok_or_else(Problem::schema_not_found)?;
+    Ok(Found { subject: subject.clone(), version, entry })
 }
 
 /// The version whose stored text is the given one, byte for byte: no need to read it again.
@@ -120,28 +141,56 @@ pub fn version(state: &State, subject: &Subject, which: Which, show: Show) -> Re
     Ok(Found { version: *number, entry: entry.clone(), subject })
 }
 
-/// The numbers of a subject's versions.
+/// One version of a subject; if it names no context and the default one has none, of another.
+///
+/// # Errors
+/// As of [`version`].
+pub fn version_anywhere(
+    state: &State,
+    subject: &Subject,
+    which: Which,
+    show: Show,
+) -> Result<Found, Problem> {
+    version(state, subject, which, show).or_else(|problem| {
+        let others = elsewhere(state, subject);
+        others.iter().find_map(|other| version(state, other, which, show).ok()).ok_or(problem)
+    })
+}
+
+/// The numbers of a subject's versions, and whether each is soft-deleted.
 ///
 /// # Errors
 /// If there is no such subject.
-pub fn versions(state: &State, subject: &Subject, show: Show) -> Result<Vec<i32>, Problem> {
+pub fn versions(state: &State, subject: &Subject, show: Show) -> Result<Vec<(i32, bool)>, Problem> {
     let subject = aliased(state, subject);
     let versions = state.versions(&subject).into_iter().flatten();
-    let numbers: Vec<i32> =
-        versions.filter(|(_, version)| show.counts(version)).map(|(number, _)| *number).collect();
+    let counted = versions.filter(|(_, version)| show.counts(version));
+    let numbers: Vec<_> = counted.map(|(number, version)| (*number, version.deleted)).collect();
     if numbers.is_empty() { Err(Problem::subject_not_found(&subject.qualified())) } else { Ok(numbers) }
 }
 
-/// The schema of an id. Without a subject the default context is asked first, then the others.
+/// The schema of an id. Of no context in particular, the one counts whose subject of that name has the id,
+/// then the default one; without a subject any that has the id.
 ///
 /// # Errors
 /// If no context has the id.
 pub fn by_id(state: &State, id: i32, subject: &Subject) -> Result<(String, Arc<Text>), Problem> {
     let found =
         |context: &str| state.by_id(context, id).map(|schema| (context.to_owned(), Arc::clone(schema)));
-    found(subject.context())
-        .or_else(|| subject.name().is_empty().then(|| state.contexts().find_map(found)).flatten())
-        .ok_or_else(|| Problem::schema_id_not_found(&id.to_string()))
+    let used = |context: &&str| {
+        state
+            .uses(context, id)
+            .any(|(user, _)| Subject::parse(user, DEFAULT_CONTEXT).name() == subject.name())
+    };
+    let in_any = || state.contexts().find_map(found);
+    let schema = match (subject.context(), subject.name()) {
+        (DEFAULT_CONTEXT, "") => in_any(),
+        (DEFAULT_CONTEXT, _) => {
+            state.contexts().find(used).and_then(found).or_else(|| found(DEFAULT_CONTEXT))
+        }
+        (context, _) => found(context),
+    };
+    schema.ok_or_else(|| Problem::schema_id_not_found(&id.to_string()))
 }
 
 fn aliased(state: &State, subject: &Subject) -> Subject {

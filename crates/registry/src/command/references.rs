@@ -37,8 +37,9 @@ pub fn resolve(
     references: &[Reference],
     deleted: Deleted,
 ) -> Result<Vec<Referenced>, Problem> {
-    let mut walk = Walk { state, deleted, seen: HashSet::new(), texts: Vec::new(), bytes: 0 };
-    walk.add(context, references, 0)?;
+    let mut walk =
+        Walk { state, deleted, seen: HashSet::new(), open: Vec::new(), texts: Vec::new(), bytes: 0 };
+    walk.add(context, references)?;
     Ok(walk.texts)
 }
 
@@ -46,18 +47,28 @@ struct Walk<'a> {
     state: &'a State,
     deleted: Deleted,
     seen: HashSet<String>,
+    /// The subjects and versions that lead to where the walk is.
+    open: Vec<(Subject, i32)>,
     texts: Vec<Referenced>,
     bytes: usize,
 }
 
 impl Walk<'_> {
-    fn add(&mut self, context: &str, references: &[Reference], depth: usize) -> Result<(), Problem> {
-        if depth > DEPTH_MAX {
-            return Err(refuse(&format!("references are circular, or nest deeper than {DEPTH_MAX}")));
+    fn add(&mut self, context: &str, references: &[Reference]) -> Result<(), Problem> {
+        if self.open.len() > DEPTH_MAX {
+            return Err(refuse(&format!("references nest deeper than {DEPTH_MAX}")));
         }
         for reference in references {
             if reference.name.is_empty() || reference.subject.is_empty() {
                 return Err(refuse("a reference needs `name`, `subject` and `version`"));
+            }
+            let subject = Subject::parse(&reference.subject, context);
+            let target = (subject, reference.version);
+            if let Some(start) = self.open.iter().position(|open| *open == target) {
+                let circle = self.open[start..].iter().chain([&target]);
+                let circle: Vec<String> =
+                    circle.map(|(subject, version)| format!("{subject} {version}")).collect();
+                return Err(refuse(&format!("references go in a circle: {}", circle.join(" -> "))));
             }
             // A name means one text for the whole schema.
             if !self.seen.insert(reference.name.clone()) {
@@ -66,8 +77,8 @@ impl Walk<'_> {
             if self.seen.len() > REFERENCES_MAX {
                 return Err(refuse(&format!("more than {REFERENCES_MAX} references")));
             }
-            let subject = Subject::parse(&reference.subject, context);
-            let found = self.state.versions(&subject).and_then(|versions| versions.get(&reference.version));
+            let (subject, _) = &target;
+            let found = self.state.versions(subject).and_then(|versions| versions.get(&reference.version));
             let found = found.filter(|found| self.deleted == Deleted::Allowed || !found.deleted);
             let found = found.ok_or_else(|| {
                 refuse(&format!(
@@ -76,7 +87,10 @@ impl Walk<'_> {
                 ))
             })?;
             let schema = std::sync::Arc::clone(&found.schema);
-            self.add(subject.context(), &schema.references, depth + 1)?;
+            let context = subject.context().to_owned();
+            self.open.push(target);
+            self.add(&context, &schema.references)?;
+            self.open.pop();
             self.bytes += schema.text.len();
             if self.bytes > BYTES_MAX {
                 return Err(refuse(&format!("references have more than {BYTES_MAX} bytes of text")));

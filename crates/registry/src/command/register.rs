@@ -1,5 +1,6 @@
 //! Registering a schema: the id that it has, or the records that give it one.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_languages::{Language, ParsedSchema, Strictness};
@@ -49,6 +50,45 @@ pub enum Outcome {
         /// What is to be written.
         records: Vec<Record>,
     },
+    /// It depends on what is about to be written, and is decided when that stands.
+    Later,
+}
+
+/// What registrations come to that are about to be written together, before the state has it.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Qualified.
+    subjects: HashSet<String>,
+    /// The ids of schemas by context.
+    schemas: HashMap<(String, Guid), i32>,
+    /// The largest id by context.
+    ids: HashMap<String, i32>,
+    /// Whether one brings an id of its own: nothing is decided beside it.
+    imported: bool,
+}
+
+impl Taken {
+    /// Takes one more.
+    pub fn add(&mut self, subject: &Subject, request: &SchemaRequest, entry: &Version) {
+        let context = subject.context().to_owned();
+        self.subjects.insert(subject.qualified());
+        self.schemas.insert((context.clone(), entry.schema.guid), entry.id);
+        let max = self.ids.entry(context).or_default();
+        *max = entry.id.max(*max);
+        self.imported |= given_id(request).is_some();
+    }
+
+    /// Whether a registration may be decided beside these.
+    fn leaves_free(&self, subject: &Subject, imported: bool) -> bool {
+        !self.imported
+            && (!imported || self.subjects.is_empty())
+            && !self.subjects.contains(&subject.qualified())
+    }
+}
+
+/// The id that a schema is imported with.
+fn given_id(request: &SchemaRequest) -> Option<i32> {
+    request.id.filter(|id| *id >= 0)
 }
 
 /// Reads a schema that was sent, with the references that it makes.
@@ -72,19 +112,22 @@ pub fn read(
     if let Some(rules) = &request.rule_set {
         rules.check()?;
     }
-    let (normalize, pinned, texts) = {
+    let (normalize, strictness, pinned, texts) = {
         let state = shared.read();
+        let config = state.config(subject);
         let given = request.references.as_deref().unwrap_or_default();
         let mut pinned = references::pinned(&state, subject.context(), given)?;
-        let normalize = normalize || state.config(subject).normalize.unwrap_or(false);
+        let normalize = normalize || config.normalize.unwrap_or(false);
+        let validated = config.validate_new_schemas.unwrap_or(true);
+        let strictness = if validated { Strictness::Fresh } else { Strictness::Stored };
         if normalize {
             pinned.sort();
             pinned.dedup();
         }
         let texts = references::resolve(&state, subject.context(), &pinned, Deleted::Refused)?;
-        (normalize, pinned, texts)
+        (normalize, strictness, pinned, texts)
     };
-    let parsed = library::parse(language, text, &texts, Strictness::Fresh)?;
+    let parsed = library::parse(language, text, &texts, strictness)?;
     let stored = if normalize { parsed.normalized() } else { parsed.canonical() };
     // Indentation alone can make a text longer than what was sent.
     check_length(&stored)?;
@@ -115,7 +158,7 @@ fn stored_text(
 }
 
 /// Decides what registering a schema under a subject comes to. Whoever writes the records makes sure
-/// that nobody else decides in between.
+/// that nobody else decides in between, but for those that know what is `taken`.
 ///
 /// # Errors
 /// If the subject does not allow it, or the schema cannot be read, or is incompatible.
@@ -124,10 +167,13 @@ pub fn register(
     library: &Library,
     subject: &Subject,
     request: &SchemaRequest,
-    normalize: bool,
+    (normalize, taken): (bool, &Taken),
 ) -> Result<Outcome, Problem> {
     let subject = &subject.clone().checked()?;
-    let id = request.id.filter(|id| *id >= 0);
+    let id = given_id(request);
+    if !taken.leaves_free(subject, id.is_some()) {
+        return Ok(Outcome::Later);
+    }
     let (mode, request, comparison) = {
         let state = shared.read();
         let mode = check_mode(&state, subject, id)?;
@@ -137,8 +183,8 @@ pub fn register(
     };
     let mut fresh = read(shared, subject, &request, normalize)?;
     if id.is_none() {
-        if let Some(known) = known(shared, library, subject, &fresh, false)? {
-            return Ok(known);
+        if let Some((version, entry)) = known(shared, library, subject, &fresh, false)? {
+            return Ok(Outcome::Known { version, entry });
         }
         let reasons = comparison.reasons(shared, library, subject.context(), &fresh.parsed)?;
         if !reasons.is_empty() && mode == Mode::ReadWrite {
@@ -159,7 +205,7 @@ pub fn register(
         None => state.version_max(subject) + 1,
     };
     restate_version(&mut fresh.text, version);
-    let id = new_id(&state, subject, &fresh.text, id)?;
+    let id = new_id(&state, subject, &fresh.text, (id, taken))?;
     let schema = state.by_id(subject.context(), id).cloned().unwrap_or_else(|| Arc::new(fresh.text));
     let entry = Version { id, schema, deleted: false, written_at: None };
     let records = records(&state, subject, version, &entry);
@@ -233,7 +279,7 @@ pub(super) fn known(
     subject: &Subject,
     fresh: &Fresh,
     deleted: bool,
-) -> Result<Option<Outcome>, Problem> {
+) -> Result<Option<(i32, Version)>, Problem> {
     let candidates: Vec<(i32, Version)> = {
         let state = shared.read();
         let versions = state.versions(subject).into_iter().flatten().rev();
@@ -244,7 +290,7 @@ pub(super) fn known(
     };
     let same = candidates.iter().find(|(_, entry)| entry.schema.guid == fresh.text.guid);
     if let Some((version, entry)) = same {
-        return Ok(Some(Outcome::Known { version: *version, entry: entry.clone() }));
+        return Ok(Some((*version, entry.clone())));
     }
     for (version, entry) in candidates {
         let schema = &entry.schema;
@@ -261,7 +307,7 @@ pub(super) fn known(
         // What another registry stored and we cannot read is not the same as what we just read.
         let Ok(stored) = stored else { continue };
         if stored.equivalent(&fresh.parsed).unwrap_or(false) {
-            return Ok(Some(Outcome::Known { version, entry }));
+            return Ok(Some((version, entry)));
         }
     }
     Ok(None)
@@ -276,11 +322,19 @@ fn restate_version(text: &mut Text, version: i32) {
 }
 
 /// The id of the schema in its context: the one that it has, the one that is imported, or the next.
-fn new_id(state: &State, subject: &Subject, text: &Text, given: Option<i32>) -> Result<i32, Problem> {
+fn new_id(
+    state: &State,
+    subject: &Subject,
+    text: &Text,
+    (given, taken): (Option<i32>, &Taken),
+) -> Result<i32, Problem> {
     let context = subject.context();
     let Some(id) = given else {
-        let next = || state.id_max(context).checked_add(1);
-        let id = state.id_of(context, text.guid).or_else(next);
+        let max = state.id_max(context).max(taken.ids.get(context).copied().unwrap_or(0));
+        let next = || max.checked_add(1);
+        let known = state.id_of(context, text.guid);
+        let known = known.or_else(|| taken.schemas.get(&(context.to_owned(), text.guid)).copied());
+        let id = known.or_else(next);
         return id.ok_or_else(|| Problem::new(50001, format!("context {context} has no id left")));
     };
     match state.by_id(context, id) {

@@ -7,7 +7,7 @@ use crate::entity::{Config, Level, Mode};
 use crate::problem::Problem;
 use crate::record::{ConfigValue, Key, ModeValue, Record, SubjectValue, Value};
 use crate::state::State;
-use crate::subject::Subject;
+use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 /// Members of a request that become settings as they are. The level has a name of its own here.
 const LEVEL: &str = "compatibility";
@@ -85,7 +85,7 @@ pub fn put_mode(state: &State, scope: &Subject, mode: &str, force: bool) -> Resu
     let mut records = Vec::new();
     if mode == Mode::Import && state.mode(scope) != Mode::Import {
         let inside = |name: &str| {
-            let other = Subject::parse(name, crate::subject::DEFAULT_CONTEXT);
+            let other = Subject::parse(name, DEFAULT_CONTEXT);
             other.context() == scope.context() && (scope.name().is_empty() || other == *scope)
         };
         let mut subjects = state.subjects().filter(|(name, _)| inside(name));
@@ -100,16 +100,34 @@ pub fn put_mode(state: &State, scope: &Subject, mode: &str, force: bool) -> Resu
     Ok(records)
 }
 
-/// Takes the mode of a scope back; says which it was.
+/// Takes the mode of a scope back; says which it was. `inside` takes the modes of a context's subjects back
+/// too.
 ///
 /// # Errors
 /// If the scope has none.
-pub fn delete_mode(state: &State, scope: &Subject) -> Result<(Mode, Record), Problem> {
+pub fn delete_mode(state: &State, scope: &Subject, inside: bool) -> Result<(Mode, Vec<Record>), Problem> {
     let qualified = scope.qualified();
     let old = match state.own_mode(&qualified) {
         Some(mode) => mode,
         None if scope.name().is_empty() => state.mode(scope),
         None => return Err(Problem::subject_not_found(&qualified)),
     };
-    Ok((old, Record { key: Key::Mode(qualified), value: None }))
+    let inner = state.modes_inside(scope).filter(|_| inside).map(str::to_owned);
+    let scopes = inner.chain([qualified]);
+    Ok((old, scopes.map(|scope| Record { key: Key::Mode(scope), value: None }).collect()))
+}
+
+/// Forgets a context, and with it which ids it gave.
+///
+/// # Errors
+/// If it has subjects, soft-deleted ones included.
+pub fn delete_context(state: &State, context: &str) -> Result<Vec<Record>, Problem> {
+    let inside = |name: &str| Subject::parse(name, DEFAULT_CONTEXT).context() == context;
+    if state.subjects().any(|(name, versions)| !versions.is_empty() && inside(name)) {
+        return Err(Problem::new(42211, format!("The specified context '{context}' is not empty.")));
+    }
+    // The default context is there without a record.
+    let exists = context != DEFAULT_CONTEXT && state.contexts().any(|known| known == context);
+    let record = Record { key: Key::Context(context.to_owned()), value: None };
+    Ok(exists.then_some(record).into_iter().collect())
 }

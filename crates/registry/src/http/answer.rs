@@ -10,18 +10,23 @@ use crate::problem::Problem;
 use crate::service::Dialect;
 use crate::state::{Text, Version};
 
-/// The body of an answer that is yes: JSON.
+/// The body of an answer that is yes: JSON, or nothing.
 #[derive(Debug)]
-pub(super) struct Answer(Vec<u8>);
+pub(super) enum Answer {
+    /// With this body.
+    Body(Vec<u8>),
+    /// It is done, and there is nothing to say.
+    Done,
+}
 
 impl Answer {
     pub(super) fn json(value: &impl Serialize) -> Result<Option<Self>, Problem> {
         let bytes = serde_json::to_vec(value);
-        bytes.map(|bytes| Some(Self(bytes))).map_err(|error| Problem::new(500, error.to_string()))
+        bytes.map(|bytes| Some(Self::Body(bytes))).map_err(|error| Problem::new(500, error.to_string()))
     }
 
     pub(super) fn text(text: &str) -> Option<Self> {
-        Some(Self(text.as_bytes().to_vec()))
+        Some(Self::Body(text.as_bytes().to_vec()))
     }
 }
 
@@ -54,7 +59,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> &'static str {
 /// The HTTP answer.
 pub(super) fn respond(answer: Result<Answer, Problem>, content_type: &'static str) -> Response {
     let (status, body) = match answer {
-        Ok(Answer(body)) => (StatusCode::OK, body),
+        Ok(Answer::Body(body)) => (StatusCode::OK, body),
+        Ok(Answer::Done) => return StatusCode::NO_CONTENT.into_response(),
         Err(problem) => {
             let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -113,6 +119,9 @@ pub(super) struct SchemaBody<'a> {
     ts: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<bool>,
+    /// The subjects that stand for this one, if they were asked for.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) aliases: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_set: Option<&'a RuleSet>,
 }
@@ -131,6 +140,7 @@ impl<'a> SchemaBody<'a> {
             schema,
             ts: found.entry.written_at.filter(|_| dialect == Dialect::V8),
             deleted: (dialect == Dialect::V8).then_some(found.entry.deleted),
+            aliases: &[],
             rule_set: rules,
         }
     }
@@ -200,7 +210,7 @@ pub(super) struct Registered<'a> {
 }
 
 impl<'a> Registered<'a> {
-    pub(super) fn of(version: i32, entry: &'a Version, dialect: Dialect) -> Self {
+    pub(super) fn of((version, entry): (i32, &'a Version), schema: &'a str, dialect: Dialect) -> Self {
         let Told { guid, schema_type, references, metadata, rules } = tell(&entry.schema, dialect);
         Self {
             id: entry.id,
@@ -210,7 +220,7 @@ impl<'a> Registered<'a> {
             references,
             metadata,
             rule_set: rules,
-            schema: &entry.schema.text,
+            schema,
             ts: entry.written_at.filter(|_| dialect == Dialect::V8),
             deleted: (dialect == Dialect::V8).then_some(entry.deleted),
         }

@@ -1,6 +1,6 @@
 //! What is asked and changes nothing. Answered from memory, so also while Kafka is away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::http::answer::{Answer, SchemaBody, SchemaString, SubjectVersion};
 use crate::http::request::Call;
 use crate::problem::Problem;
 use crate::service::Registry;
-use crate::state::Text;
+use crate::state::{Text, Version};
 use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 type Found404 = Result<Option<Answer>, Problem>;
@@ -38,7 +38,9 @@ pub(super) fn get(registry: &Registry, call: &Call, path: &[&str]) -> Found404 {
         ["subjects"] => subjects(registry, call),
         ["subjects", subject, "versions"] => {
             let versions = lookup::versions(&registry.shared.read(), &call.subject(subject), show(call))?;
-            Answer::json(&call.page(versions.into_iter(), usize::MAX))
+            let negative = call.flag("deletedAsNegative");
+            let told = |(number, deleted): (i32, bool)| if deleted && negative { -number } else { number };
+            Answer::json(&call.page(versions.into_iter().map(told), usize::MAX))
         }
         ["subjects", subject, "metadata"] => with_metadata(registry, call, subject),
         ["subjects", subject, "versions", version, rest @ ..] => {
@@ -108,12 +110,22 @@ impl Prefix {
     }
 }
 
+/// Qualified subjects that stand for others, by those.
+type Aliases = BTreeMap<String, Vec<String>>;
+
 fn schemas(registry: &Registry, call: &Call) -> Found404 {
     let (show, prefix, latest) = (show(call), Prefix::of(call), call.flag("latestOnly"));
-    let found: Vec<Found> = {
+    let rule_type = call.query("ruleType").filter(|kind| !kind.is_empty());
+    let has_rule = |version: &Version| {
+        rule_type.is_none_or(|kind| version.schema.rules.as_ref().is_some_and(|rules| rules.has_type(kind)))
+    };
+    let (found, aliases): (Vec<Found>, Aliases) = {
         let state = registry.shared.read();
-        let all = state.subjects().filter(|(name, _)| prefix.fits(name)).flat_map(|(name, versions)| {
-            let counted = versions.iter().filter(|(_, version)| show.counts(version));
+        let aliases = if call.flag("aliases") { state.aliases() } else { BTreeMap::new() };
+        let aliases_of = |name: &str| aliases.get(name).map_or(&[][..], Vec::as_slice);
+        let fits = |name: &str| prefix.fits(name) || aliases_of(name).iter().any(|alias| prefix.fits(alias));
+        let all = state.subjects().filter(|(name, _)| fits(name)).flat_map(|(name, versions)| {
+            let counted = versions.iter().filter(|(_, version)| show.counts(version) && has_rule(version));
             let skipped = if latest { counted.clone().count().saturating_sub(1) } else { 0 };
             counted.skip(skipped).map(move |(number, entry)| Found {
                 subject: Subject::parse(name, DEFAULT_CONTEXT),
@@ -121,15 +133,25 @@ fn schemas(registry: &Registry, call: &Call) -> Found404 {
                 entry: entry.clone(),
             })
         });
-        call.page(all, SCHEMAS_MAX)
+        let found = call.page(all, SCHEMAS_MAX);
+        let owned = |names: &Vec<&str>| names.iter().map(|name| (*name).to_owned()).collect();
+        (found, aliases.iter().map(|(target, names)| (target.clone(), owned(names))).collect())
     };
-    let bodies: Vec<_> =
-        found.iter().map(|one| SchemaBody::of(one, &one.entry.schema.text, registry.dialect)).collect();
-    Answer::json(&bodies)
+    let bodies = found.iter().map(|one| {
+        let mut body = SchemaBody::of(one, &one.entry.schema.text, registry.dialect);
+        body.aliases = aliases.get(&one.subject.qualified()).map_or(&[], Vec::as_slice);
+        body
+    });
+    Answer::json(&bodies.collect::<Vec<_>>())
 }
 
 /// The text in the form that was asked for.
-fn formatted(registry: &Registry, call: &Call, context: &str, schema: &Arc<Text>) -> Result<String, Problem> {
+pub(super) fn formatted(
+    registry: &Registry,
+    call: &Call,
+    context: &str,
+    schema: &Arc<Text>,
+) -> Result<String, Problem> {
     let Some(format) = call.query("format").filter(|format| !format.is_empty()) else {
         return Ok(schema.text.clone());
     };
@@ -152,8 +174,10 @@ fn by_id(registry: &Registry, call: &Call, id: &str, rest: &[&str]) -> Found404 
         let uses = state.uses(&context, number).filter(|(name, version)| {
             let versions = state.versions(&Subject::parse(name, DEFAULT_CONTEXT));
             let entry = versions.and_then(|versions| versions.get(version));
-            let named =
-                asked.as_ref().is_none_or(|asked| asked.name().is_empty() || asked.qualified() == *name);
+            // The context is the one that has the id, whichever the subject was looked for in.
+            let named = asked.as_ref().is_none_or(|asked| {
+                asked.name().is_empty() || Subject::parse(asked.name(), &context).qualified() == *name
+            });
             named && entry.is_some_and(|entry| show.counts(entry))
         });
         uses.cloned().collect()
@@ -207,7 +231,7 @@ fn by_guid(registry: &Registry, call: &Call, guid: &str, rest: &[&str]) -> Found
 
 fn one(registry: &Registry, call: &Call, (subject, version): (&str, &str), rest: &[&str]) -> Found404 {
     let which = Which::parse(version)?;
-    let found = lookup::version(&registry.shared.read(), &call.subject(subject), which, show(call))?;
+    let found = lookup::version_anywhere(&registry.shared.read(), &call.subject(subject), which, show(call))?;
     let (context, schema) = (found.subject.context(), &found.entry.schema);
     match rest {
         [] => {
@@ -216,9 +240,15 @@ fn one(registry: &Registry, call: &Call, (subject, version): (&str, &str), rest:
         }
         ["schema"] => Ok(Answer::text(&formatted(registry, call, context, schema)?)),
         ["referencedby"] => {
-            let state = registry.shared.read();
-            let ids: BTreeSet<i32> =
-                state.referrers(&found.subject, found.version).map(|(_, id)| *id).collect();
+            let (state, show) = (registry.shared.read(), show(call));
+            let counts = |(context, id): &&(String, i32)| {
+                state.uses(context, *id).any(|(user, version)| {
+                    let versions = state.versions(&Subject::parse(user, DEFAULT_CONTEXT));
+                    versions.and_then(|all| all.get(version)).is_some_and(|one| show.counts(one))
+                })
+            };
+            let referrers = state.referrers(&found.subject, found.version).filter(counts);
+            let ids: BTreeSet<i32> = referrers.map(|(_, id)| *id).collect();
             Answer::json(&call.page(ids.into_iter(), usize::MAX))
         }
         _ => Ok(None),

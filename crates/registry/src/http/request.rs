@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 /// The largest body that is taken, in bytes: the longest schema, with many characters escaped.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -144,7 +144,7 @@ impl Call {
 }
 
 /// A context in a URL may lack its dot, or have the colons of a qualified subject.
-fn context_name(text: &str) -> String {
+pub(super) fn context_name(text: &str) -> String {
     let name = text.trim_matches(':');
     if name.starts_with('.') { name.to_owned() } else { format!(".{name}") }
 }

@@ -10,9 +10,11 @@ use crate::command::lookup::Show;
 use crate::command::register::Outcome;
 use crate::command::{SchemaRequest, Which, settings};
 use crate::http::answer::{Answer, Compatible, Registered, SchemaBody};
-use crate::http::request::Call;
+use crate::http::read::formatted;
+use crate::http::request::{Call, context_name};
 use crate::problem::Problem;
 use crate::service::{Dialect, Registry};
+use crate::state::Version;
 use crate::subject::Subject;
 
 type Found404 = Result<Option<Answer>, Problem>;
@@ -24,7 +26,8 @@ pub(super) async fn post(registry: &Arc<Registry>, call: &Call, path: &[&str]) -
             let show = if call.flag("deleted") { Show::All } else { Show::Live };
             let how = (call.flag("normalize"), show);
             let found = registry.lookup(call.subject(subject), call.body()?, how).await?;
-            Answer::json(&SchemaBody::of(&found, &found.entry.schema.text, registry.dialect))
+            let text = formatted(registry, call, found.subject.context(), &found.entry.schema)?;
+            Answer::json(&SchemaBody::of(&found, &text, registry.dialect))
         }
         ["subjects", subject, "versions"] => register(registry, call, &call.subject(subject)).await,
         ["compatibility", "subjects", subject, "versions"] => {
@@ -45,15 +48,13 @@ pub(super) async fn known(registry: &Arc<Registry>, call: &Call) -> Option<Answe
     let request: SchemaRequest = call.body().ok()?;
     let outcome = registry.decided(&call.subject(subject), &request, call.flag("normalize")).await;
     let Ok(Outcome::Known { version, entry }) = outcome else { return None };
-    Answer::json(&Registered::of(version, &entry, registry.dialect)).ok().flatten()
+    registered(registry, call, &call.subject(subject), (version, &entry)).ok().flatten()
 }
 
 async fn register(registry: &Arc<Registry>, call: &Call, subject: &Subject) -> Found404 {
     let request: SchemaRequest = call.body()?;
     match registry.register(subject, request, call.flag("normalize")).await {
-        Ok(Outcome::Known { version, entry } | Outcome::New { version, entry, .. }) => {
-            Answer::json(&Registered::of(version, &entry, registry.dialect))
-        }
+        Ok((version, entry)) => registered(registry, call, subject, (version, &entry)),
         Err(mut problem) => {
             if problem.code == 40901 && registry.dialect == Dialect::V7 {
                 problem.code = 409;
@@ -61,6 +62,11 @@ async fn register(registry: &Arc<Registry>, call: &Call, subject: &Subject) -> F
             Err(problem)
         }
     }
+}
+
+fn registered(registry: &Registry, call: &Call, subject: &Subject, found: (i32, &Version)) -> Found404 {
+    let text = formatted(registry, call, subject.context(), &found.1.schema)?;
+    Answer::json(&Registered::of(found, &text, registry.dialect))
 }
 
 async fn compatible(registry: &Arc<Registry>, call: &Call, subject: Subject, against: Against) -> Found404 {
@@ -115,8 +121,13 @@ pub(super) async fn delete(registry: &Arc<Registry>, call: &Call, path: &[&str])
         }
         ["config"] => delete_config(registry, &call.scope()).await,
         ["config", subject] => delete_config(registry, &call.subject(subject)).await,
-        ["mode"] => delete_mode(registry, &call.scope()).await,
-        ["mode", subject] => delete_mode(registry, &call.subject(subject)).await,
+        ["mode"] => delete_mode(registry, call, &call.scope()).await,
+        ["mode", subject] => delete_mode(registry, call, &call.subject(subject)).await,
+        ["contexts", context] => {
+            let context = context_name(context);
+            registry.change(|state| Ok(((), settings::delete_context(state, &context)?))).await?;
+            Ok(Some(Answer::Done))
+        }
         _ => Ok(None),
     }
 }
@@ -126,8 +137,8 @@ async fn delete_config(registry: &Arc<Registry>, scope: &Subject) -> Found404 {
     Answer::json(&registry.change(decide).await?)
 }
 
-async fn delete_mode(registry: &Arc<Registry>, scope: &Subject) -> Found404 {
-    let decide = |state: &_| settings::delete_mode(state, scope).map(|(old, record)| (old, vec![record]));
-    let old = registry.change(decide).await?;
+async fn delete_mode(registry: &Arc<Registry>, call: &Call, scope: &Subject) -> Found404 {
+    let inside = call.flag("recursive");
+    let old = registry.change(|state| settings::delete_mode(state, scope, inside)).await?;
     Answer::json(&json!({ "mode": old }))
 }

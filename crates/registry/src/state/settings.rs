@@ -1,8 +1,10 @@
 //! Settings and modes by scope: what is not said for a subject is said for its context, or for all.
 
+use std::collections::BTreeMap;
+
 use crate::entity::{Config, Level, Mode};
 use crate::state::State;
-use crate::subject::{GLOBAL_SCOPE, Subject};
+use crate::subject::{DEFAULT_CONTEXT, GLOBAL_SCOPE, Subject};
 
 impl State {
     /// The settings of exactly this scope.
@@ -15,6 +17,27 @@ impl State {
     #[must_use]
     pub fn own_mode(&self, scope: &str) -> Option<Mode> {
         self.modes.get(scope).copied()
+    }
+
+    /// The subjects and contexts inside of a scope, itself excluded, that have a mode of their own.
+    pub fn modes_inside(&self, scope: &Subject) -> impl Iterator<Item = &str> {
+        let inside = |name: &&String| {
+            let other = Subject::parse(name, DEFAULT_CONTEXT);
+            scope.name().is_empty() && other.context() == scope.context() && !other.name().is_empty()
+        };
+        self.modes.keys().filter(inside).map(String::as_str)
+    }
+
+    /// The qualified subjects that stand for others, by those that they stand for.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, Vec<&str>> {
+        let mut aliases: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for alias in self.configs.keys() {
+            if let Some(target) = self.alias(&Subject::parse(alias, DEFAULT_CONTEXT)) {
+                aliases.entry(target.qualified()).or_default().push(alias);
+            }
+        }
+        aliases
     }
 
     /// The settings that hold for a subject or, without a name, for its context.

@@ -181,3 +181,57 @@ async fn protobuf_is_registered_looked_up_compared_and_given_out_as_a_descriptor
     let said = stack.refuses("POST", "/subjects/line/versions", missing, 42201).await;
     assert!(said.contains("import \"none.proto\" leads nowhere"), "{said}");
 }
+
+#[tokio::test]
+async fn schemas_are_listed_by_their_rules_and_by_the_aliases_of_their_subjects() {
+    let stack = Stack::start().await;
+    let rules = json!({"domainRules": [{"name": "r", "kind": "CONDITION", "mode": "WRITE", "type": "CEL"}]});
+    stack.register_as("checked", json!({"schema": "\"int\"", "ruleSet": rules})).await;
+    stack.register("plain", "\"long\"").await;
+    stack.ask("PUT", "/config/other", json!({"alias": "plain"})).await;
+    let subjects = |listed: Value| -> Vec<String> {
+        let all = listed.as_array().unwrap().iter();
+        all.map(|one| one["subject"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(subjects(stack.get("/schemas?ruleType=CEL").await), ["checked"]);
+    assert_eq!(subjects(stack.get("/schemas?ruleType=JS").await), Vec::<String>::new());
+    assert_eq!(subjects(stack.get("/schemas?subjectPrefix=oth").await), Vec::<String>::new());
+    let listed = stack.get("/schemas?subjectPrefix=oth&aliases=true").await;
+    assert_eq!(listed[0]["aliases"], json!(["other"]));
+    assert_eq!(subjects(listed), ["plain"]);
+    assert_eq!(stack.get("/schemas").await[1].get("aliases"), None);
+}
+
+#[tokio::test]
+async fn deleted_versions_are_told_apart() {
+    let stack = Stack::start().await;
+    stack.register("s", &record("A", &["a"])).await;
+    stack.register("s", &record("A", &[])).await;
+    let user = r#"{"type":"record","name":"User","fields":[{"name":"a","type":"A"}]}"#;
+    let references = json!([{"name": "A", "subject": "s", "version": 2}]);
+    let id = stack.register_as("user", json!({"schema": user, "references": references})).await["id"].clone();
+    stack.ask("DELETE", "/subjects/s/versions/1", Value::Null).await;
+    assert_eq!(stack.get("/subjects/s/versions?deleted=true").await, json!([1, 2]));
+    assert_eq!(stack.get("/subjects/s/versions?deleted=true&deletedAsNegative=true").await, json!([-1, 2]));
+    assert_eq!(stack.get("/subjects/s/versions/2/referencedby").await, json!([id]));
+    stack.ask("DELETE", "/subjects/user", Value::Null).await;
+    assert_eq!(stack.get("/subjects/s/versions/2/referencedby").await, json!([]));
+    assert_eq!(stack.get("/subjects/s/versions/2/referencedby?deleted=true").await, json!([id]));
+}
+
+#[tokio::test]
+async fn a_form_of_the_text_is_given_wherever_one_is_asked_for() {
+    let stack = Stack::start().await;
+    stack.register("address", &record("Address", &["zip"])).await;
+    let user = r#"{"type":"record","name":"User","fields":[{"name":"a","type":"Address"}]}"#;
+    let references = json!([{"name": "Address", "subject": "address", "version": 1}]);
+    let request = json!({"schema": user, "references": references});
+    let resolved = r#"{"type":"record","name":"User","fields":[{"name":"a","type":{"type":"record","name":"Address","fields":[{"name":"zip","type":"int"}]}}]}"#;
+    for path in ["/subjects/user/versions?format=resolved", "/subjects/user?format=resolved"] {
+        assert_eq!(stack.ask("POST", path, request.clone()).await.1["schema"], resolved, "{path}");
+    }
+    let path = "/subjects/user/versions/1?format=";
+    for (format, expected) in [("resolved", resolved), ("none such", user), ("", user)] {
+        assert_eq!(stack.get(&format!("{path}{}", format.replace(' ', "+"))).await["schema"], expected);
+    }
+}

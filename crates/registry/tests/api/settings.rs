@@ -96,3 +96,28 @@ async fn reserved_names_stay_reserved_where_fields_are_validated() {
     assert!(said.contains("validateFields: 'true'"), "{said}");
     assert_eq!(stack.register_as("s", with(record("R", &["a"]), "old,gone")).await["version"], 2);
 }
+
+#[tokio::test]
+async fn the_modes_inside_of_a_context_are_taken_back_with_its_own() {
+    let stack = Stack::start().await;
+    for scope in ["/mode/s", "/mode/:.c:s", "/contexts/.c/mode"] {
+        assert_eq!(stack.ask("PUT", scope, json!({"mode": "READONLY"})).await.0, 200);
+    }
+    stack.ask("DELETE", "/contexts/.c/mode", Value::Null).await;
+    assert_eq!(stack.get("/mode/:.c:s").await["mode"], "READONLY");
+    stack.ask("DELETE", "/contexts/.c/mode?recursive=true", Value::Null).await;
+    stack.refuses("GET", "/mode/:.c:s", Value::Null, 40409).await;
+    assert_eq!(stack.get("/mode/s").await["mode"], "READONLY");
+    stack.ask("DELETE", "/mode?recursive=true", Value::Null).await;
+    stack.refuses("GET", "/mode/s", Value::Null, 40409).await;
+}
+
+#[tokio::test]
+async fn new_schemas_are_checked_unless_the_settings_say_otherwise() {
+    let stack = Stack::start().await;
+    let loose = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}"#;
+    stack.refuses("POST", "/subjects/s/versions", json!({"schema": loose}), 42201).await;
+    stack.ask("PUT", "/config/s", json!({"validateNewSchemas": false})).await;
+    assert_eq!(stack.register("s", loose).await["id"], 1);
+    stack.refuses("POST", "/subjects/t/versions", json!({"schema": loose}), 42201).await;
+}
