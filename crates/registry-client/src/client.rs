@@ -27,7 +27,8 @@ pub struct RegistryClient {
     shared: Arc<Shared>,
 }
 
-type Kept = Arc<OnceCell<Arc<StoredSchema>>>;
+/// What a name stands for, as soon as somebody who asked has the answer.
+type Kept = Arc<OnceCell<Result<Arc<StoredSchema>, Missed>>>;
 
 #[derive(Debug)]
 struct Shared {
@@ -51,6 +52,7 @@ struct SchemaText {
 }
 
 /// Why a schema is not kept.
+#[derive(Debug, Clone)]
 enum Missed {
     Missing,
     Fault(Fault),
@@ -83,8 +85,8 @@ impl RegistryClient {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A schema with what it refers to; `None` if the registry says that there is none. Asked for once,
-    /// and kept, if there is one.
+    /// A schema with what it refers to; `None` if the registry says that there is none. Whoever asks at
+    /// the same time shares one request and what comes of it; a schema is kept, and never asked for again.
     ///
     /// # Errors
     /// When no instance answers, or none as a registry does.
@@ -93,19 +95,18 @@ impl RegistryClient {
             let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(kept.entry(name.clone()).or_default())
         };
-        match kept.get_or_try_init(|| self.fetch(name)).await {
-            Ok(schema) => Ok(Some(Arc::clone(schema))),
-            Err(missed) => {
-                // Names come from records: what does not exist is not remembered.
-                let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.get(name).is_some_and(|kept| kept.get().is_none()) {
-                    kept.remove(name);
-                }
-                match missed {
-                    Missed::Missing => Ok(None),
-                    Missed::Fault(fault) => Err(fault),
-                }
+        let found = kept.get_or_init(|| self.fetch(name)).await;
+        if found.is_err() {
+            // Names come from records: what does not exist is not remembered. Whoever comes later asks anew.
+            let mut all = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.get(name).is_some_and(|other| Arc::ptr_eq(other, &kept)) {
+                all.remove(name);
             }
+        }
+        match found {
+            Ok(schema) => Ok(Some(Arc::clone(schema))),
+            Err(Missed::Missing) => Ok(None),
+            Err(Missed::Fault(fault)) => Err(fault.clone()),
         }
     }
 
