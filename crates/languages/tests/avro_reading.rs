@@ -6,7 +6,6 @@
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use serde_json::{Value as Json, json};
 use tidegate_languages::avro::{AvroSchema, Defaults, NodeId, Shape};
-use tidegate_languages::{Language, ParsedSchema, Policy, Strictness, Verdict};
 
 /// A value as a writer wrote it: unions say which branch.
 #[derive(Debug, Clone)]
@@ -186,32 +185,7 @@ fn pair() -> impl Strategy<Value = (Json, Json)> {
     ]
 }
 
-/// Texts with what the Java library made of them.
-const TEXTS: &str = include_str!("fixtures/avro-texts.json");
-
 proptest! {
-    /// Whatever somebody sends is read or refused, and what is read prints as something that is read.
-    #[test]
-    fn mangled_texts_are_read_or_refused(
-        which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(),
-        length in 0..12usize, insert in "[\\[\\]{},:\"a-z0-9. ]{0,6}", language in 0..2u8,
-    ) {
-        let texts: Vec<Json> = serde_json::from_str(TEXTS).unwrap();
-        let text = which.get(&texts)["text"].as_str().unwrap();
-        let mut chars: Vec<char> = text.chars().collect();
-        let start = if chars.is_empty() { 0 } else { at.index(chars.len()) };
-        let end = chars.len().min(start + length);
-        chars.splice(start..end, insert.chars());
-        let mangled: String = chars.into_iter().collect();
-        let language = if language == 0 { Language::Avro } else { Language::Json };
-        let Ok(schema) = ParsedSchema::parse(language, &mangled, &[], Strictness::Stored) else { return Ok(()) };
-        let printed = schema.canonical();
-        let again = ParsedSchema::parse(language, &printed, &[], Strictness::Stored);
-        prop_assert!(again.is_ok_and(|again| again.canonical() == printed), "{mangled} prints as {printed}");
-        drop(schema.normalized());
-        prop_assert!(matches!(schema.reads(&schema, Policy::Strict), Verdict::Differences(all) if all.is_empty()), "{mangled} reads itself");
-    }
-
     #[test]
     fn what_is_compatible_reads((old, new) in pair(), chance in any::<u64>()) {
         let parse = |schema: &Json| AvroSchema::parse(&schema.to_string(), &[], Defaults::Checked);
