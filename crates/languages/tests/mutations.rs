@@ -145,19 +145,6 @@ fn mutated(chance: &mut Chance, texts: &[String]) -> String {
 
 /// What must hold of a schema that was read.
 fn check(schema: &ParsedSchema, before: &ParsedSchema, strictness: Strictness) {
-    let parse = |text: &str, what: &str, strictness: Strictness| {
-        ParsedSchema::parse(schema.language(), text, &[], strictness)
-            .unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
-    };
-    let printed = schema.canonical();
-    let again = parse(&printed, "its canonical text is not read", strictness);
-    assert_eq!(again.canonical(), printed, "its canonical text is another one's");
-    assert!(again.equivalent(schema).unwrap_or(true), "it is not equivalent to its canonical text {printed}");
-    let normal = schema.normalized();
-    // In the normal form, as in Confluent's, an enum is in the order of its numbers: with negative ones it is
-    // none that a compiler takes.
-    let again_normal = parse(&normal, "its normal text is not read", Strictness::Stored);
-    assert_eq!(again_normal.normalized(), normal, "its normal text has another");
     for policy in [Policy::Strict, Policy::Lenient] {
         for (reader, writer) in [(schema, before), (before, schema)] {
             if let Verdict::Differences(all) = reader.reads(writer, policy) {
@@ -166,13 +153,36 @@ fn check(schema: &ParsedSchema, before: &ParsedSchema, strictness: Strictness) {
                 }
             }
         }
-        match schema.reads(&again, policy) {
-            Verdict::Differences(all) => assert_eq!(all, [], "it does not read itself"),
-            Verdict::Undecided(_) | Verdict::OtherLanguage => {}
-        }
     }
     for format in ["resolved", "serialized", "ignore_extensions"] {
         drop(schema.formatted(format));
+    }
+    let (printed, normal) = (schema.canonical(), schema.normalized());
+    // What was stored without a check may mean nothing, and then has no text that does.
+    if strictness == Strictness::Fresh {
+        check_texts(schema, &printed, &normal);
+    }
+}
+
+/// The texts that are made of a schema say the same.
+fn check_texts(schema: &ParsedSchema, printed: &str, normal: &str) {
+    let parse = |text: &str, what: &str, strictness: Strictness| {
+        ParsedSchema::parse(schema.language(), text, &[], strictness)
+            .unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
+    };
+    let again = parse(printed, "its canonical text is not read", Strictness::Fresh);
+    assert_eq!(again.canonical(), printed, "its canonical text is another one's");
+    // Java prints a number that is too large for it as a text, and so do we.
+    let infinite = printed.contains("Infinity\"");
+    let same = again.equivalent(schema).unwrap_or(true);
+    assert!(same || infinite, "it is not equivalent to its canonical text {printed}");
+    // In the normal form, as in Confluent's, an enum is in the order of its numbers: with negative ones it is
+    // none that a compiler takes.
+    let again_normal = parse(normal, "its normal text is not read", Strictness::Stored);
+    assert_eq!(again_normal.normalized(), normal, "its normal text has another");
+    match schema.reads(&again, Policy::Strict) {
+        Verdict::Differences(all) => assert_eq!(all, [], "it does not read itself"),
+        Verdict::Undecided(_) | Verdict::OtherLanguage => {}
     }
 }
 

@@ -291,11 +291,50 @@ fn each_rule_of_comparison_holds() {
         "map<string, float> x = 1;",
         &[("FIELD_SCALAR_KIND_CHANGED", "#/M/1")],
     );
+    breaks(
+        "map<string, int32> x = 1;",
+        "map<int32, int32> x = 1;",
+        &[("FIELD_SCALAR_KIND_CHANGED", "#/M/1")],
+    );
     breaks("repeated int32 x = 1;", "optional int32 x = 1;", &[("FIELD_NUMERIC_LABEL_CHANGED", "#/M/1")]);
     breaks("int32 x = 1;", "repeated int32 x = 1;", &[("FIELD_NUMERIC_LABEL_CHANGED", "#/M/1")]);
     breaks("int32 x = 1;", "optional int32 x = 1;", &[]);
     breaks("N x = 1;", "repeated N x = 1;", &[]);
     breaks("N x = 1;", "M x = 1;", &[("FIELD_NAMED_TYPE_CHANGED", "#/M/1")]);
+}
+
+#[test]
+fn scalars_are_read_as_each_other_within_their_group_only() {
+    let groups: [&[&str]; 7] = [
+        &["int32", "int64", "uint32", "uint64", "bool", "E"],
+        &["sint32", "sint64"],
+        &["string", "bytes"],
+        &["fixed32", "sfixed32"],
+        &["fixed64", "sfixed64"],
+        &["float"],
+        &["double"],
+    ];
+    let changed: &[(&str, &str)] = &[("FIELD_SCALAR_KIND_CHANGED", "#/M/1")];
+    let all = || groups.iter().enumerate().flat_map(|(at, group)| group.iter().map(move |name| (at, name)));
+    for ((old_group, old), (new_group, new)) in all().flat_map(|old| all().map(move |new| (old, new))) {
+        let expected = if old_group == new_group { &[] } else { changed };
+        breaks(&format!("{old} x = 1;"), &format!("{new} x = 1;"), expected);
+    }
+}
+
+#[test]
+fn names_that_lead_nowhere_are_compared_as_names() {
+    let stored = |body: &str| {
+        let text = format!("syntax = \"proto3\"; message N {{}} message M {{ {body} x = 1; }}");
+        ProtobufSchema::parse(&text, &[], Strictness::Stored).unwrap()
+    };
+    let rules = |old: &str, new: &str| -> Vec<&str> {
+        stored(new).reads(&stored(old)).unwrap().iter().map(|one| one.rule).collect()
+    };
+    assert_eq!(rules("Gone", "Gone"), Vec::<&str>::new());
+    for (old, new) in [("Gone", "Lost"), ("Gone", "N"), ("N", "Gone")] {
+        assert_eq!(rules(old, new), ["FIELD_NAMED_TYPE_CHANGED"], "{old} -> {new}");
+    }
 }
 
 #[test]
@@ -309,6 +348,8 @@ fn each_rule_of_oneofs_holds() {
     let removed = [("ONEOF_FIELD_REMOVED", "#/M/o/2")];
     breaks("oneof o { int32 x = 1; int32 y = 2; }", "oneof o { int32 x = 1; }", &removed);
     breaks("oneof o { int32 x = 1; int32 y = 2; }", "int32 x = 1;", &removed);
+    // A oneof that stays is not gone, whatever is in it.
+    breaks("oneof o { int32 x = 1; }", "oneof o { int32 y = 2; }", &[("ONEOF_FIELD_REMOVED", "#/M/o/1")]);
     let several = [("MULTIPLE_FIELDS_MOVED_TO_ONEOF", "#/M/o")];
     breaks("int32 x = 1; int32 y = 2;", "oneof o { int32 x = 1; int32 y = 2; }", &several);
     let moved = [("FIELD_MOVED_TO_EXISTING_ONEOF", "#/M/o")];
@@ -334,6 +375,11 @@ fn messages_packages_and_required_fields_have_their_rules() {
     check(
         "message A { optional string x = 1; }",
         "message A { required string x = 1; }",
+        &[("REQUIRED_FIELD_ADDED", "#/A/1")],
+    );
+    check(
+        "message A { optional A x = 1; }",
+        "message A { required A x = 1; }",
         &[("REQUIRED_FIELD_ADDED", "#/A/1")],
     );
     // What is broken at one place is broken wherever it is used.
