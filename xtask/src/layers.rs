@@ -2,13 +2,15 @@
 //! ARCHITECTURE.md.
 
 /// Our crates, by ring, and which of our crates each may depend on.
-pub(crate) const LAYERS: [(&str, &[&str]); 19] = [
+pub(crate) const LAYERS: [(&str, &[&str]); 21] = [
     ("core", &[]),
-    ("config", &[]),
+    ("yaml", &[]),
+    ("config", &["yaml"]),
     ("native", &[]),
     ("schema", &[]),
     ("protocol", &["core"]),
     ("languages", &[]),
+    ("catalog", &["schema", "yaml"]),
     ("codec", &["core", "languages", "native", "schema"]),
     ("pipeline", &["core", "config", "native", "protocol", "schema", "codec"]),
     ("kafka", &["core", "pipeline"]),
@@ -24,6 +26,7 @@ pub(crate) const LAYERS: [(&str, &[&str]); 19] = [
         "tidegate",
         &[
             "core",
+            "catalog",
             "config",
             "native",
             "schema",

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use crate::connector::Connector;
-use crate::diagnostic::{Mistake, Position};
 use crate::file::{EmbeddedKafka, SinkFile, UpFile};
 use crate::kafka::Kafka;
-use crate::node::{Node, NodeKind};
-use crate::reading::Reading;
 use crate::scalar::ByteSize;
 use crate::template::Part;
+use tidegate_yaml::diagnostic::{Mistake, Position};
+use tidegate_yaml::node::{Node, NodeKind};
+use tidegate_yaml::reading::Reading;
 
 /// librdkafka's properties that the delivery protocol, or another key of the file, sets.
 const KAFKA_OWNED: [(&str, &str); 14] = [

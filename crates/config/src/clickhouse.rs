@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::scalar::{HttpUrl, Identifier, Secret};
-use crate::shape::{choice, section};
+use tidegate_yaml::{choice, section};
 
 section! {
     /// How ClickHouse is reached: over HTTP.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::diagnostic::Mistake;
-use crate::node::{Node, NodeKind};
-use crate::reading::Reading;
 use crate::scalar::{ByteSize, FieldPath, Identifier, Name, TimeFormat, Topic};
-use crate::shape::{Definitions, Shape, choice, choose, or_variable, quoted, section};
 use crate::template::TableRoute;
+use tidegate_yaml::diagnostic::Mistake;
+use tidegate_yaml::node::{Node, NodeKind};
+use tidegate_yaml::reading::Reading;
+use tidegate_yaml::shape::{Definitions, Shape, choose, or_variable, quoted};
+use tidegate_yaml::{choice, section};
 
 section! {
     /// A named, running pipeline: topics, format, schema, tables.
@@ -309,7 +310,7 @@ impl Shape for UnknownFields {
             NodeKind::Text(text) if !words.contains(&text.as_str()) && !text.contains("${") => {
                 let message =
                     format!("expected `reject`, `drop` or `{{collect: COLUMN}}`, found {}", quoted(text));
-                let hint = match crate::nearest::nearest(text, ["reject", "drop", "collect"]) {
+                let hint = match tidegate_yaml::nearest::nearest(text, ["reject", "drop", "collect"]) {
                     Some("collect") => Some("name the column: `{collect: rest}`".to_owned()),
                     near => near.map(|word| format!("did you mean `{word}`?")),
                 };

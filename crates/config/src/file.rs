@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::check;
 use crate::clickhouse::ClickHouse;
 use crate::connector::Connector;
-use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::kafka::Kafka;
-use crate::node::{self, Node};
-use crate::reading::{Found, Reading};
 use crate::registry::SchemaRegistry;
 use crate::scalar::{ByteSize, Identifier};
-use crate::shape::{Definitions, Shape, section};
+use tidegate_yaml::diagnostic::Diagnostics;
+use tidegate_yaml::node::{self, Node};
+use tidegate_yaml::reading::{Reading, Surroundings};
+use tidegate_yaml::section;
+use tidegate_yaml::shape::{Definitions, Shape};
 
 section! {
     /// The configuration of `tidegate sink`: any Kafka, any ClickHouse, and the connectors between them.
@@ -85,14 +86,6 @@ section! {
     }
 }
 
-/// What a file may refer to outside of itself.
-pub struct Surroundings<'a> {
-    /// The value of an environment variable.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The text of a secret's file.
-    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
-}
-
 /// Parses the configuration of `tidegate sink`. `file` names the text in messages, and its folder is
 /// what relative paths are taken against.
 ///
@@ -117,14 +110,8 @@ fn parse<T: Shape>(
     check: fn(&T, &Node, &mut Reading<'_>),
 ) -> Result<T, Diagnostics> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let (root, flaws) = node::parse(text);
-    let found = flaws.into_iter().map(|flaw| Found {
-        code: flaw.code,
-        at: flaw.at,
-        message: flaw.message,
-        hint: flaw.hint.map(str::to_owned),
-    });
-    let mut cx = Reading { surroundings, folder, found: found.collect() };
+    let (root, found) = node::parse(0, text);
+    let mut cx = Reading { surroundings: Some(surroundings), folder, found };
     let config = root.and_then(|root| {
         let config = T::read(&root, &mut cx)?;
         check(&config, &root, &mut cx);
@@ -132,21 +119,8 @@ fn parse<T: Shape>(
     });
     match config {
         Some(config) if cx.found.is_empty() => Ok(config),
-        Some(_) | None => Err(placed(file, cx.found)),
+        Some(_) | None => Err(Diagnostics::new(&[file.display().to_string()], cx.found)),
     }
-}
-
-fn placed(file: &Path, found: Vec<Found>) -> Diagnostics {
-    let file = file.display().to_string();
-    let place = |found: Found| Diagnostic {
-        code: found.code,
-        file: file.clone(),
-        line: found.at.line,
-        column: found.at.column,
-        message: found.message,
-        hint: found.hint,
-    };
-    Diagnostics::new(found.into_iter().map(place).collect())
 }
 
 /// Why a configuration file could not be loaded.
@@ -222,13 +196,13 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 /// `$defs/UpFile` in it.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut definitions = Definitions::new();
+    let mut definitions = Definitions::interpolated();
     SinkFile::schema(&mut definitions);
     UpFile::schema(&mut definitions);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tidegate's configuration file",
         "$ref": "#/$defs/SinkFile",
-        "$defs": definitions,
+        "$defs": definitions.finish(),
     })
 }

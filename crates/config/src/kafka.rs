@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::scalar::{Broker, Secret};
-use crate::shape::{choice, section};
+use tidegate_yaml::{choice, section};
 
 section! {
     /// How Kafka is reached. With `tls` the connection is encrypted, with `sasl` it is authenticated.

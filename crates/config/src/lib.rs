@@ -1,6 +1,6 @@
 //! The configuration file of `tidegate sink` and `tidegate up`: types, parser, JSON Schema.
 //!
-//! One declaration per section (the `section!` and `choice!` macros in `shape`) makes the struct, its
+//! One declaration per section (the `section!` and `choice!` macros of crate `yaml`) makes the struct, its
 //! reader and its JSON Schema, so the three cannot disagree. Reading goes on after a mistake: a file
 //! is refused with all that is wrong in it, each with its place and a way out.
 //!
@@ -10,15 +10,10 @@
 mod check;
 mod clickhouse;
 mod connector;
-mod diagnostic;
 mod file;
 mod kafka;
-mod nearest;
-mod node;
-mod reading;
 mod registry;
 mod scalar;
-mod shape;
 mod template;
 
 pub use clickhouse::{ClickHouse, ClickHouseTls, Compression};
@@ -26,12 +21,11 @@ pub use connector::{
     Batch, BatchLimits, Column, Connector, CreateTables, DeadLetters, Delivery, EpochUnit, Evolve, Format,
     Formats, HaltGuard, HaltWhen, Pointers, SchemaSource, Tombstones, UnknownFields,
 };
-pub use diagnostic::{Diagnostic, Diagnostics, Mistake};
 pub use file::{
-    Api, EmbeddedKafka, LoadError, SinkFile, Surroundings, UpFile, json_schema, load_sink, load_up,
-    parse_sink, parse_up,
+    Api, EmbeddedKafka, LoadError, SinkFile, UpFile, json_schema, load_sink, load_up, parse_sink, parse_up,
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
 pub use registry::{RegistryTls, SchemaRegistry};
 pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, TimeFormat, Topic};
 pub use template::{Part, Resolved, TableRoute, Template, Unmapped};
+pub use tidegate_yaml::{Diagnostic, Diagnostics, Mistake, Surroundings};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::scalar::{HttpUrl, Secret};
-use crate::shape::section;
+use tidegate_yaml::section;
 
 section! {
     /// The schema registry that records name their schemas in: Confluent's, Tidegate's or any other that

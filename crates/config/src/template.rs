@@ -6,10 +6,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::node::{Node, NodeKind};
-use crate::reading::Reading;
 use crate::scalar::{FieldPath, Identifier};
-use crate::shape::{Definitions, Shape, Word, choice, section};
+use tidegate_yaml::node::{Node, NodeKind};
+use tidegate_yaml::reading::Reading;
+use tidegate_yaml::shape::{Definitions, Shape, Word};
+use tidegate_yaml::{choice, section};
 
 /// One part of a table's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,57 +1,68 @@
 //! One reading of a file: what was found wrong, and the variables that are put into texts.
 
+use std::io;
 use std::path::Path;
 
 use crate::diagnostic::{Mistake, Position};
-use crate::file::Surroundings;
 use crate::node::{Node, NodeKind};
+
+/// What a file may refer to outside of itself.
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The text of a secret's file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+}
 
 /// A mistake found while reading; the file's name is added at the end.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) code: Mistake,
-    pub(crate) at: Position,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub struct Found {
+    /// The kind.
+    pub code: Mistake,
+    /// Where.
+    pub at: Position,
+    /// What is, and what was expected.
+    pub message: String,
+    /// The next step, where one is known.
+    pub hint: Option<String>,
 }
 
 /// One reading of one file: what it may ask for, and what it found wrong.
-pub(crate) struct Reading<'a> {
-    pub(crate) surroundings: &'a Surroundings<'a>,
-    pub(crate) folder: &'a Path,
-    pub(crate) found: Vec<Found>,
+pub struct Reading<'a> {
+    /// What texts may refer to; nothing where texts are taken as they stand.
+    pub surroundings: Option<&'a Surroundings<'a>>,
+    /// What relative paths are taken against.
+    pub folder: &'a Path,
+    /// What is wrong so far.
+    pub found: Vec<Found>,
 }
 
 impl Reading<'_> {
-    pub(crate) fn report(
-        &mut self,
-        code: Mistake,
-        at: Position,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) {
+    /// Notes a mistake.
+    pub fn report(&mut self, code: Mistake, at: Position, message: impl Into<String>, hint: Option<String>) {
         self.found.push(Found { code, at, message: message.into(), hint });
     }
 
-    pub(crate) fn wrong_type(&mut self, node: &Node, expected: &str) {
+    /// Notes a value of the wrong kind.
+    pub fn wrong_type(&mut self, node: &Node, expected: &str) {
         let message = format!("expected {expected}, found {}", node.kind_name());
         self.report(Mistake::WrongType, node.at, message, None);
     }
 
     /// The node's text with its `${VARIABLES}` put in. Never quoted in a diagnostic: a variable may
     /// hold a secret.
-    pub(crate) fn text(&mut self, node: &Node, expected: &str) -> Option<String> {
+    pub fn text(&mut self, node: &Node, expected: &str) -> Option<String> {
         let NodeKind::Text(raw) = &node.kind else {
             self.wrong_type(node, expected);
             return None;
         };
-        if !raw.contains("${") {
-            return Some(raw.clone());
+        match self.surroundings {
+            Some(surroundings) if raw.contains("${") => self.interpolate(surroundings, raw, node.at),
+            Some(_) | None => Some(raw.clone()),
         }
-        self.interpolate(raw, node.at)
     }
 
-    fn interpolate(&mut self, raw: &str, at: Position) -> Option<String> {
+    fn interpolate(&mut self, surroundings: &Surroundings<'_>, raw: &str, at: Position) -> Option<String> {
         let mut text = String::with_capacity(raw.len());
         let mut rest = raw;
         let mut complete = true;
@@ -68,7 +79,7 @@ impl Reading<'_> {
                 self.report(Mistake::BadValue, at, "`${` without its closing `}`", hint);
                 return None;
             };
-            match self.variable(&rest[start + 2..start + end], at) {
+            match self.variable(surroundings, &rest[start + 2..start + end], at) {
                 Some(value) => text.push_str(&value),
                 None => complete = false,
             }
@@ -79,7 +90,7 @@ impl Reading<'_> {
     }
 
     /// `NAME` or `NAME:-fallback`.
-    fn variable(&mut self, reference: &str, at: Position) -> Option<String> {
+    fn variable(&mut self, surroundings: &Surroundings<'_>, reference: &str, at: Position) -> Option<String> {
         let (name, fallback) = match reference.split_once(":-") {
             Some((name, fallback)) => (name, Some(fallback)),
             None => (reference, None),
@@ -90,7 +101,7 @@ impl Reading<'_> {
             self.report(Mistake::BadValue, at, "`${..}` does not name an environment variable", hint);
             return None;
         }
-        let value = (self.surroundings.variable)(name).or_else(|| fallback.map(str::to_owned));
+        let value = (surroundings.variable)(name).or_else(|| fallback.map(str::to_owned));
         if value.is_none() {
             let hint = Some(format!("set it, or give a fallback: `${{{name}:-value}}`"));
             let message = format!("environment variable `{name}` is not set");

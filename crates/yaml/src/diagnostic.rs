@@ -1,8 +1,10 @@
-//! A mistake in a configuration file, with its place and a way out.
+//! A mistake in a file, with its place and a way out.
 
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::reading::Found;
 
 /// What kind of mistake; stable, for programs that read `--output json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -34,6 +36,14 @@ pub enum Mistake {
     SecretFile,
     /// Two values that cannot both stand.
     Conflict,
+    /// A name that nothing in the file bears.
+    UnknownName,
+    /// Things that are defined by one another.
+    Cycle,
+    /// An expression that cannot be read, or whose parts do not fit each other.
+    BadExpression,
+    /// A file that this one includes and that cannot be read.
+    Unreadable,
 }
 
 impl Mistake {
@@ -54,19 +64,28 @@ impl Mistake {
             Self::MissingVariable => "missing_variable",
             Self::SecretFile => "secret_file",
             Self::Conflict => "conflict",
+            Self::UnknownName => "unknown_name",
+            Self::Cycle => "cycle",
+            Self::BadExpression => "bad_expression",
+            Self::Unreadable => "unreadable",
         }
     }
 }
 
-/// Where something stands in the file, both counted from 1; the column counts characters.
+/// Where something stands: line and column are counted from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Position {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Position {
+    /// Which of the files that are read together, from 0.
+    pub file: usize,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
 }
 
 impl Position {
-    pub(crate) const START: Self = Self { line: 1, column: 1 };
+    /// The first file's first character.
+    pub const START: Self = Self { file: 0, line: 1, column: 1 };
 }
 
 /// One mistake. Never contains a secret: values are quoted only where a secret cannot stand.
@@ -97,7 +116,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that is wrong with one file, in the order of the file. Never empty.
+/// Everything that is wrong with a file, or with files that are read together, in their order. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Diagnostics(Vec<Diagnostic>);
@@ -106,8 +125,20 @@ impl Diagnostics {
     /// How many mistakes are kept; a file with more has one cause for most of them.
     pub const KEPT_MAX: usize = 50;
 
-    pub(crate) fn new(mut list: Vec<Diagnostic>) -> Self {
-        list.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    /// The mistakes with their files' names; `files` are named by [`Position::file`].
+    #[must_use]
+    pub fn new(files: &[String], mut found: Vec<Found>) -> Self {
+        found.sort_by_key(|found| found.at);
+        found.dedup_by(|a, b| a.at == b.at && a.message == b.message);
+        let place = |found: Found| Diagnostic {
+            code: found.code,
+            file: files.get(found.at.file).cloned().unwrap_or_default(),
+            line: found.at.line,
+            column: found.at.column,
+            message: found.message,
+            hint: found.hint,
+        };
+        let mut list: Vec<Diagnostic> = found.into_iter().map(place).collect();
         list.truncate(Self::KEPT_MAX);
         Self(list)
     }

@@ -11,28 +11,68 @@ use crate::nearest::nearest;
 use crate::node::{Entry, Node, NodeKind};
 use crate::reading::Reading;
 
-/// JSON Schemas of the sections, by name.
-pub(crate) type Definitions = BTreeMap<String, Value>;
+/// JSON Schemas of the sections, by name, while they are put together.
+pub struct Definitions {
+    sections: BTreeMap<String, Value>,
+    interpolated: bool,
+}
+
+impl Definitions {
+    /// For a file whose texts may have environment variables in them.
+    #[must_use]
+    pub const fn interpolated() -> Self {
+        Self { sections: BTreeMap::new(), interpolated: true }
+    }
+
+    /// For a file whose texts are taken as they stand.
+    #[must_use]
+    pub const fn literal() -> Self {
+        Self { sections: BTreeMap::new(), interpolated: false }
+    }
+
+    /// A reference to the section `name`, which `describe` describes if nobody has. Sections may contain
+    /// themselves.
+    pub fn define(&mut self, name: &str, describe: impl FnOnce(&mut Self) -> Value) -> Value {
+        if !self.sections.contains_key(name) {
+            self.sections.insert(name.to_owned(), Value::Null);
+            let schema = describe(self);
+            self.sections.insert(name.to_owned(), schema);
+        }
+        json!({"$ref": format!("#/$defs/{name}")})
+    }
+
+    /// The finished `$defs`.
+    #[must_use]
+    pub fn finish(self) -> Value {
+        Value::Object(self.sections.into_iter().collect())
+    }
+}
 
 /// The JSON Schema of one section while it is put together.
 #[derive(Default)]
-pub(crate) struct ObjectSchema {
-    pub(crate) properties: Map<String, Value>,
-    pub(crate) required: Vec<Value>,
-    pub(crate) rules: Vec<Value>,
+pub struct ObjectSchema {
+    /// `properties`.
+    pub properties: Map<String, Value>,
+    /// `required`.
+    pub required: Vec<Value>,
+    /// `allOf`.
+    pub rules: Vec<Value>,
 }
 
 /// One key of a section as it was declared.
 #[derive(Clone, Copy)]
-pub(crate) struct Declared {
-    pub(crate) key: &'static str,
-    pub(crate) doc: &'static [&'static str],
-    pub(crate) default: Option<&'static str>,
+pub struct Declared {
+    /// The key.
+    pub key: &'static str,
+    /// Its description, line by line.
+    pub doc: &'static [&'static str],
+    /// What it is when absent, as a file would say it.
+    pub default: Option<&'static str>,
 }
 
 impl Declared {
     /// The key's schema with its description and default.
-    pub(crate) fn annotate(&self, schema: Value) -> Value {
+    pub fn annotate(&self, schema: Value) -> Value {
         let Value::Object(mut schema) = schema else { return schema };
         schema.insert("description".into(), Value::String(paragraph(self.doc)));
         if let Some(default) = self.default {
@@ -43,7 +83,7 @@ impl Declared {
 }
 
 /// A part of the file.
-pub(crate) trait Shape: Sized {
+pub trait Shape: Sized {
     /// Reads a node. `None` says that a mistake has been reported.
     fn read(node: &Node, cx: &mut Reading<'_>) -> Option<Self>;
 
@@ -89,7 +129,7 @@ pub(crate) trait Shape: Sized {
 }
 
 /// A value that is written as one word.
-pub(crate) trait Word: Sized {
+pub trait Word: Sized {
     /// What is expected, with its article: `a size such as 32MiB`.
     const EXPECTED: &'static str;
 
@@ -130,7 +170,7 @@ fn written(node: &Node) -> String {
 }
 
 /// A value in backticks, shortened.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("`{}…`", text[..end].escape_debug()),
@@ -139,18 +179,18 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The schema, or a text with an environment variable in it.
-pub(crate) fn or_variable(schema: Value, definitions: &mut Definitions) -> Value {
-    if schema == json!({"type": "string"}) {
+pub fn or_variable(schema: Value, definitions: &mut Definitions) -> Value {
+    if schema == json!({"type": "string"}) || !definitions.interpolated {
         return schema;
     }
-    definitions.entry("Variable".to_owned()).or_insert_with(|| {
+    let variable = definitions.define("Variable", |_| {
         json!({
             "description": "A text with an environment variable: `${NAME}` or `${NAME:-fallback}`.",
             "type": "string",
             "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
         })
     });
-    json!({"anyOf": [schema, {"$ref": "#/$defs/Variable"}]})
+    json!({"anyOf": [schema, variable]})
 }
 
 impl<T: Shape> Shape for Option<T> {
@@ -236,10 +276,37 @@ impl<T: Shape> Shape for BTreeMap<String, T> {
     }
 }
 
+/// A value with its place, for checks that come after the reading.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// Where it stands.
+    pub at: Position,
+    /// The value.
+    pub value: T,
+}
+
+impl<T: PartialEq> PartialEq for Located<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Shape> Shape for Located<T> {
+    fn read(node: &Node, cx: &mut Reading<'_>) -> Option<Self> {
+        T::read(node, cx).map(|value| Self { at: node.at, value })
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        T::schema(definitions)
+    }
+}
+
 /// The keys of one section while they are read.
-pub(crate) struct Fields<'n, 'r, 'a> {
-    pub(crate) at: Position,
-    pub(crate) cx: &'r mut Reading<'a>,
+pub struct Fields<'n, 'r, 'a> {
+    /// Where the section stands.
+    pub at: Position,
+    /// The reading.
+    pub cx: &'r mut Reading<'a>,
     title: &'static str,
     entries: &'n [Entry],
     known: Vec<String>,
@@ -248,7 +315,7 @@ pub(crate) struct Fields<'n, 'r, 'a> {
 
 impl<'n, 'r, 'a> Fields<'n, 'r, 'a> {
     /// Opens the section. `title` names it in messages: `a connector`.
-    pub(crate) fn open(node: &'n Node, cx: &'r mut Reading<'a>, title: &'static str) -> Option<Self> {
+    pub fn open(node: &'n Node, cx: &'r mut Reading<'a>, title: &'static str) -> Option<Self> {
         match &node.kind {
             NodeKind::Map(entries) => {
                 Some(Self { at: node.at, cx, title, entries, known: Vec::new(), missing: Vec::new() })
@@ -264,25 +331,26 @@ impl<'n, 'r, 'a> Fields<'n, 'r, 'a> {
     }
 
     /// The value under `key`, which is a known key from here on.
-    pub(crate) fn find(&mut self, key: &str) -> Option<&'n Node> {
+    pub fn find(&mut self, key: &str) -> Option<&'n Node> {
         self.known.push(key.to_owned());
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// Where `key` stands, or the section if it is absent.
-    pub(crate) fn place_of(&self, key: &str) -> Position {
+    pub fn place_of(&self, key: &str) -> Position {
         self.entries.iter().find(|entry| entry.key == key).map_or(self.at, |entry| entry.value.at)
     }
 
     /// Notes a required key that is absent.
-    pub(crate) fn missing(&mut self, key: &str) {
+    pub fn missing(&mut self, key: &str) {
         self.missing.push(key.to_owned());
     }
 
     /// Reports the keys that nobody asked for, and the required ones that are absent. A key that is
     /// only misspelt is reported once.
-    pub(crate) fn close(mut self) {
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key)) {
+    pub fn close(mut self) {
+        let unknown = self.entries.iter().filter(|entry| !self.known.contains(&entry.key));
+        for entry in unknown.take(crate::diagnostic::Diagnostics::KEPT_MAX) {
             let near = nearest(&entry.key, self.known.iter().map(String::as_str));
             let hint = match near {
                 Some(known) => format!("did you mean `{known}`?"),
@@ -300,7 +368,7 @@ impl<'n, 'r, 'a> Fields<'n, 'r, 'a> {
 }
 
 /// Checks a value against its declared bounds, both included.
-pub(crate) fn within<T: Shape + PartialOrd>(
+pub fn within<T: Shape + PartialOrd>(
     fields: &mut Fields<'_, '_, '_>,
     key: &str,
     value: Option<T>,
@@ -320,7 +388,7 @@ pub(crate) fn within<T: Shape + PartialOrd>(
 }
 
 /// Adds the bounds to the key's schema: as keywords for numbers, in words for sizes and durations.
-pub(crate) fn describe_bounds(object: &mut ObjectSchema, key: &str, min: &str, max: &str) {
+pub fn describe_bounds(object: &mut ObjectSchema, key: &str, min: &str, max: &str) {
     let Some(Value::Object(property)) = object.properties.get_mut(key) else { return };
     match (serde_json::from_str::<Value>(min), serde_json::from_str::<Value>(max)) {
         (Ok(low @ Value::Number(_)), Ok(high @ Value::Number(_))) => {
@@ -336,31 +404,32 @@ pub(crate) fn describe_bounds(object: &mut ObjectSchema, key: &str, min: &str, m
 }
 
 /// The node that a declared default stands for.
-pub(crate) fn default_node(text: &str, at: Position) -> Node {
+pub fn default_node(text: &str, at: Position) -> Node {
     let kind = match text {
         "{}" => NodeKind::Map(Vec::new()),
         "[]" => NodeKind::List(Vec::new()),
         text => NodeKind::Text(text.to_owned()),
     };
-    Node { at, kind }
+    Node::new(at, kind)
 }
 
 /// A default as an editor sees it: `false` is a boolean, `none` a text.
-pub(crate) fn default_json(text: &str) -> Value {
+pub fn default_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 /// Doc comment lines as one paragraph.
-pub(crate) fn paragraph(doc: &[&str]) -> String {
+pub fn paragraph(doc: &[&str]) -> String {
     doc.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-pub(crate) fn comma_list<T: Display>(words: &[T]) -> String {
+/// Words in backticks, with commas between them.
+pub fn comma_list<T: Display>(words: &[T]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The object's finished schema.
-pub(crate) fn object_schema(doc: &[&str], object: ObjectSchema) -> Value {
+pub fn object_schema(doc: &[&str], object: ObjectSchema) -> Value {
     let mut schema = json!({
         "description": paragraph(doc),
         "type": "object",
@@ -376,109 +445,8 @@ pub(crate) fn object_schema(doc: &[&str], object: ObjectSchema) -> Value {
     schema
 }
 
-/// A section of the file: the struct, its reader and its JSON Schema.
-///
-/// `key: Type;` is required (unless it is an `Option`), `key: Type = "text";` has a default, written as
-/// it would be in the file, and `, "min".."max"` bounds the value, both included.
-macro_rules! section {
-    (
-        $(#[doc = $doc:literal])*
-        $visibility:vis struct $name:ident as $title:literal {
-            $(
-                $(#[doc = $field_doc:literal])*
-                $field:ident: $type:ty $(= $default:literal)? $(, $min:literal..$max:literal)?;
-            )*
-        }
-    ) => {
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone, PartialEq)]
-        $visibility struct $name {
-            $($(#[doc = $field_doc])* $visibility $field: $type,)*
-        }
-
-        impl $crate::shape::Shape for $name {
-            fn read(
-                node: &$crate::node::Node,
-                cx: &mut $crate::reading::Reading<'_>,
-            ) -> Option<Self> {
-                let mut fields = $crate::shape::Fields::open(node, cx, $title)?;
-                $(
-                    let $field: Option<$type> =
-                        $crate::shape::Shape::take(&mut fields, section!(@declared $field $([$field_doc])* ; $($default)?));
-                    $(let $field = $crate::shape::within(&mut fields, stringify!($field), $field, $min, $max);)?
-                )*
-                fields.close();
-                Some(Self { $($field: $field?,)* })
-            }
-
-            fn schema(definitions: &mut $crate::shape::Definitions) -> serde_json::Value {
-                let mut object = $crate::shape::ObjectSchema::default();
-                $(
-                    <$type as $crate::shape::Shape>::describe(
-                        section!(@declared $field $([$field_doc])* ; $($default)?),
-                        &mut object,
-                        definitions,
-                    );
-                    $($crate::shape::describe_bounds(&mut object, stringify!($field), $min, $max);)?
-                )*
-                let schema = $crate::shape::object_schema(&[$($doc),*], object);
-                definitions.insert(stringify!($name).to_owned(), schema);
-                serde_json::json!({"$ref": concat!("#/$defs/", stringify!($name))})
-            }
-        }
-    };
-    (@declared $field:ident $([$doc:literal])* ; $default:literal) => {
-        $crate::shape::Declared { key: stringify!($field), doc: &[$($doc),*], default: Some($default) }
-    };
-    (@declared $field:ident $([$doc:literal])* ;) => {
-        $crate::shape::Declared { key: stringify!($field), doc: &[$($doc),*], default: None }
-    };
-}
-
-/// One word of a closed list: the enum, its reader with suggestions and its JSON Schema.
-macro_rules! choice {
-    (
-        $(#[doc = $doc:literal])*
-        pub enum $name:ident { $($(#[doc = $variant_doc:literal])* $variant:ident => $word:literal,)+ }
-    ) => {
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[doc = $variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// Every choice.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word that the file uses.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl $crate::shape::Shape for $name {
-            fn read(node: &$crate::node::Node, cx: &mut $crate::reading::Reading<'_>) -> Option<Self> {
-                let words = &[$($word),+];
-                let index = $crate::shape::choose(node, cx, words)?;
-                Self::ALL.get(index).copied()
-            }
-
-            fn schema(definitions: &mut $crate::shape::Definitions) -> serde_json::Value {
-                let words: Vec<serde_json::Value> = vec![$($crate::shape::default_json($word)),+];
-                $crate::shape::or_variable(serde_json::json!({"enum": words}), definitions)
-            }
-        }
-    };
-}
-
 /// The index of the node's word among `words`.
-pub(crate) fn choose(node: &Node, cx: &mut Reading<'_>, words: &[&str]) -> Option<usize> {
+pub fn choose(node: &Node, cx: &mut Reading<'_>, words: &[&str]) -> Option<usize> {
     let expected = format!("one of {}", comma_list(words));
     let text = cx.text(node, &expected)?;
     let index = words.iter().position(|word| *word == text);
@@ -489,5 +457,3 @@ pub(crate) fn choose(node: &Node, cx: &mut Reading<'_>, words: &[&str]) -> Optio
     }
     index
 }
-
-pub(crate) use {choice, section};

@@ -3,42 +3,63 @@
 //! Anchors, aliases and tags are refused, so that a small file cannot grow into a large tree; depth,
 //! size and number of nodes are bounded, so that hostile text costs no more than honest text.
 
+use std::collections::HashSet;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use crate::diagnostic::{Mistake, Position};
+use crate::reading::Found;
 
-/// A configuration file is a few kilobytes; a file of a mebibyte was named by accident.
-pub(crate) const BYTES_MAX: usize = 1024 * 1024;
-/// The deepest section lies six levels down.
+/// Files that people write are some kilobytes; a file of more than a mebibyte was named by accident.
+pub const BYTES_MAX: usize = 1024 * 1024;
+/// The deepest section of any file lies ten levels down.
 const DEPTH_MAX: usize = 32;
 const NODES_MAX: usize = 100_000;
 
+/// A value with its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) at: Position,
-    pub(crate) kind: NodeKind,
+pub struct Node {
+    /// Where it begins.
+    pub at: Position,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Whether it is a text in quotes or a block, which is never a number or a truth value.
+    pub quoted: bool,
 }
 
+/// What a value is.
 #[derive(Debug, Clone)]
-pub(crate) enum NodeKind {
+pub enum NodeKind {
     /// Nothing, `~` or `null`.
     Nothing,
     /// Any other scalar, as text: what `no` or `0123` means is decided by who asks for it.
     Text(String),
+    /// `[..]`, or items that begin with `-`.
     List(Vec<Node>),
+    /// `{..}`, or lines with `key: value`.
     Map(Vec<Entry>),
 }
 
+/// A key with its value.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) key_at: Position,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where it stands.
+    pub key_at: Position,
+    /// The value.
+    pub value: Node,
 }
 
 impl Node {
+    /// A node that stands in quotes nowhere.
+    #[must_use]
+    pub const fn new(at: Position, kind: NodeKind) -> Self {
+        Self { at, kind, quoted: false }
+    }
+
     /// The kind in words, for a message that must not quote the value.
-    pub(crate) const fn kind_name(&self) -> &'static str {
+    pub const fn kind_name(&self) -> &'static str {
         match &self.kind {
             NodeKind::Nothing => "nothing",
             NodeKind::Text(_) => "text",
@@ -48,7 +69,7 @@ impl Node {
     }
 
     /// The value under `key`, if this is a mapping that has it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+    pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.kind {
             NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             NodeKind::Nothing | NodeKind::Text(_) | NodeKind::List(_) => None,
@@ -56,7 +77,7 @@ impl Node {
     }
 
     /// The item at `index`, if this is a list that has it.
-    pub(crate) fn item(&self, index: usize) -> Option<&Self> {
+    pub fn item(&self, index: usize) -> Option<&Self> {
         match &self.kind {
             NodeKind::List(items) => items.get(index),
             NodeKind::Nothing | NodeKind::Text(_) | NodeKind::Map(_) => None,
@@ -66,33 +87,36 @@ impl Node {
 
 /// A mistake before there is a tree.
 #[derive(Debug)]
-pub(crate) struct Flaw {
-    pub(crate) code: Mistake,
-    pub(crate) at: Position,
-    pub(crate) message: String,
-    pub(crate) hint: Option<&'static str>,
+struct Flaw {
+    code: Mistake,
+    at: Position,
+    message: String,
+    hint: Option<&'static str>,
 }
 
 /// A collection that is still open.
 enum Open {
     List { at: Position, items: Vec<Node> },
-    Map { at: Position, entries: Vec<Entry>, key: Option<(String, Position)> },
+    Map { at: Position, entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Position)> },
 }
 
-/// Reads one YAML document. Flaws that leave the tree readable (a duplicate key) are collected, the
-/// first one that does not ends the reading.
-pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
-    let mut tree = Tree { open: Vec::new(), root: None, n_nodes: 0, flaws: Vec::new() };
+/// Reads one YAML document, the `file`th of those that are read together. Mistakes that leave the tree
+/// readable (a duplicate key) are collected, the first one that does not ends the reading.
+#[must_use]
+pub fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Found>) {
+    let mut tree = Tree { file, open: Vec::new(), root: None, n_nodes: 0, flaws: Vec::new() };
     let outcome = tree.read(text);
     if let Err(flaw) = outcome {
         tree.flaws.push(flaw);
-        return (None, tree.flaws);
+        return (None, tree.found());
     }
-    let root = tree.root.unwrap_or(Node { at: Position::START, kind: NodeKind::Nothing });
-    (Some(root), tree.flaws)
+    let start = tree.position(1, 0);
+    let root = tree.root.take().unwrap_or(Node::new(start, NodeKind::Nothing));
+    (Some(root), tree.found())
 }
 
 struct Tree {
+    file: usize,
     open: Vec<Open>,
     root: Option<Node>,
     n_nodes: usize,
@@ -100,15 +124,29 @@ struct Tree {
 }
 
 impl Tree {
+    fn found(self) -> Vec<Found> {
+        let found = |flaw: Flaw| Found {
+            code: flaw.code,
+            at: flaw.at,
+            message: flaw.message,
+            hint: flaw.hint.map(str::to_owned),
+        };
+        self.flaws.into_iter().map(found).collect()
+    }
+
+    fn position(&self, line: usize, column: usize) -> Position {
+        Position { file: self.file, line: line.max(1), column: column + 1 }
+    }
+
     fn read(&mut self, text: &str) -> Result<(), Flaw> {
         if text.len() > BYTES_MAX {
             let message = format!("the file has {} bytes; expected at most {BYTES_MAX}", text.len());
-            return Err(Flaw { code: Mistake::TooLarge, at: Position::START, message, hint: None });
+            return Err(Flaw { code: Mistake::TooLarge, at: self.position(1, 0), message, hint: None });
         }
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| Flaw {
                 code: Mistake::Syntax,
-                at: Position { line: error.marker().line().max(1), column: error.marker().col() + 1 },
+                at: self.position(error.marker().line(), error.marker().col()),
                 message: format!("not YAML: {}", lower_first(&error.info())),
                 hint: Some("indent with spaces; quote texts that contain `: `, ` #`, `{` or `[`"),
             })?;
@@ -118,7 +156,7 @@ impl Tree {
     }
 
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Flaw> {
-        let at = Position { line: span.start.line().max(1), column: span.start.col() + 1 };
+        let at = self.position(span.start.line(), span.start.col());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_extras(at, anchor, tag.as_deref())?;
@@ -130,7 +168,7 @@ impl Tree {
             }
             Event::MappingStart(_, anchor, tag) => {
                 refuse_extras(at, anchor, tag.as_deref())?;
-                self.push(Open::Map { at, entries: Vec::new(), key: None }, at)
+                self.push(Open::Map { at, entries: Vec::new(), seen: HashSet::new(), key: None }, at)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -166,8 +204,8 @@ impl Tree {
 
     fn scalar(&mut self, text: String, style: ScalarStyle, at: Position) -> Result<(), Flaw> {
         self.count(at)?;
-        if let Some(Open::Map { entries, key: key @ None, .. }) = self.open.last_mut() {
-            if entries.iter().any(|entry| entry.key == text) {
+        if let Some(Open::Map { seen, key: key @ None, .. }) = self.open.last_mut() {
+            if !seen.insert(text.clone()) {
                 let message = format!("key `{text}` stands twice in one mapping");
                 let hint = Some("keep one of the two");
                 self.flaws.push(Flaw { code: Mistake::DuplicateKey, at, message, hint });
@@ -177,14 +215,14 @@ impl Tree {
         }
         let nothing = matches!(style, ScalarStyle::Plain) && matches!(text.as_str(), "" | "~" | "null");
         let kind = if nothing { NodeKind::Nothing } else { NodeKind::Text(text) };
-        self.place(Node { at, kind });
+        self.place(Node { at, kind, quoted: !matches!(style, ScalarStyle::Plain) });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Flaw> {
         match self.open.pop() {
-            Some(Open::List { at, items }) => self.place(Node { at, kind: NodeKind::List(items) }),
-            Some(Open::Map { at, entries, .. }) => self.place(Node { at, kind: NodeKind::Map(entries) }),
+            Some(Open::List { at, items }) => self.place(Node::new(at, NodeKind::List(items))),
+            Some(Open::Map { at, entries, .. }) => self.place(Node::new(at, NodeKind::Map(entries))),
             None => {}
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! The known word that a misspelt one was probably meant to be.
 
 /// The nearest of `known`, if it is near enough to be worth saying: at most a third of the word wrong.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words than any that is known cannot be near, and the distance costs their square.
     const CHARS_MAX: usize = 64;
     if word.chars().count() > CHARS_MAX {
