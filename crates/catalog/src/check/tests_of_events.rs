@@ -1,0 +1,82 @@
+//! The catalog's own tests: each value against the schema that its event gets.
+
+use std::collections::HashMap;
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+use tidegate_yaml::Mistake;
+use tidegate_yaml::reading::Reading;
+use tidegate_yaml::shape::quoted;
+
+use super::event;
+use crate::catalog::Catalog;
+use crate::generate::{event_schema, sample};
+use crate::language::Test;
+
+pub(super) fn check(catalog: &Catalog, cx: &mut Reading<'_>) {
+    let mut validators: HashMap<&str, Validator> = HashMap::new();
+    for test in &catalog.file.tests {
+        let Some(event) = event(catalog, &test.event, cx) else { continue };
+        if !validators.contains_key(event.name.as_str()) {
+            let schema = event_schema(catalog, event, event.version());
+            match jsonschema::options().should_validate_formats(true).build(&schema) {
+                Ok(validator) => drop(validators.insert(&event.name, validator)),
+                Err(error) => {
+                    let message = format!("the schema of event `{}` is none: {error}", event.name);
+                    cx.report(Mistake::BadValue, test.event.at, message, None);
+                    continue;
+                }
+            }
+        }
+        let mut value = test.value.value.0.clone();
+        if test.partial {
+            value = completed(sample(catalog, event), value);
+        }
+        if let Some(validator) = validators.get(event.name.as_str()) {
+            run(test, &value, validator, cx);
+        }
+    }
+}
+
+/// The valid event with the test's members in it.
+fn completed(valid: Value, test: Value) -> Value {
+    match (valid, test) {
+        (Value::Object(mut valid), Value::Object(test)) => {
+            valid.extend(test.into_iter().collect::<Map<_, _>>());
+            Value::Object(valid)
+        }
+        (_, test) => test,
+    }
+}
+
+fn run(test: &Test, value: &Value, validator: &Validator, cx: &mut Reading<'_>) {
+    let at = test.value.at;
+    let errors: Vec<(String, String)> = validator
+        .iter_errors(value)
+        .map(|error| (error.instance_path().to_string(), error.to_string()))
+        .collect();
+    match (test.accept, errors.first()) {
+        (true, None) => {}
+        (true, Some((path, error))) => {
+            let message = format!("test {}: refused at `{path}`: {}", quoted(&test.name), quoted(error));
+            cx.report(Mistake::Conflict, at, message, None);
+        }
+        (false, None) => {
+            let message = format!("test {}: accepted, and should be refused", quoted(&test.name));
+            cx.report(Mistake::Conflict, at, message, None);
+        }
+        (false, Some((path, _))) => {
+            let Some(field) = &test.field else { return };
+            // Of what is absent, or there and not declared, the object is refused and its member named.
+            let missing = |text: &str| {
+                text.contains(&format!("\"{}\"", field.value)) || text.contains(&format!("'{}'", field.value))
+            };
+            let here = format!("/{}", field.value);
+            if !errors.iter().any(|(path, error)| *path == here || missing(error)) {
+                let message =
+                    format!("test {}: refused at `{path}`, not for `{}`", quoted(&test.name), field.value);
+                cx.report(Mistake::Conflict, field.at, message, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The catalog: one `cdp.yaml` that says what events, entities and metrics are, and everything that is
+//! made from it.
+//!
+//! Pure: texts in, a checked [`Catalog`] and generated files out. Start with [`load`](fn@load), which reports
+//! every mistake with its place, then [`generate()`].
+
+mod catalog;
+mod check;
+mod column_type;
+mod expression;
+mod field_type;
+mod generate;
+pub mod language;
+mod lineage;
+mod literal;
+mod load;
+mod lock;
+mod metric_sql;
+mod names;
+
+pub use catalog::{Catalog, Column, Event, EventField, Origin};
+pub use expression::{Expression, Function, Sort};
+pub use field_type::{FieldType, Scalar, SecondFraction};
+pub use generate::{File, Generated, Given, Statement, Step, generate, sample, statements};
+pub use language::{CatalogFile, Ddl, Kind, Metric, json_schema};
+pub use lineage::fields;
+pub use literal::Literal;
+pub use load::{Loaded, load};
+pub use lock::{Lock, LockError, Numbers};
+pub use metric_sql::{Aggregate, aggregate};
+pub use names::{Name, Names};

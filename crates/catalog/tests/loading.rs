@@ -1,0 +1,277 @@
+//! Catalogs from outside: what is accepted, and how mistakes are told.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
+use tidegate_catalog::{Loaded, json_schema, load};
+use tidegate_yaml::{Diagnostics, Mistake};
+
+const SMALL: &str = "
+cdp: \"1\"
+name: shop
+envelope:
+  event_id: {type: uuid}
+  ts: {type: timestamp(ms)}
+  user_id: {type: optional<string>}
+enums:
+  platform: {values: [ios, android]}
+contexts:
+  device: {prefix: device_, fields: {platform: {type: enum<platform>}}}
+events:
+  viewed:
+    doc: Seen.
+    contexts: [device]
+    fields: {watch_ms: {type: u32, unit: ms}, price: {type: \"decimal(12,2)\", unit: USD}, done: {type: bool, default: false}}
+  bought:
+    doc: Paid for.
+    contexts: [device]
+    fields: {price: {type: \"decimal(12,2)\"}}
+dimensions:
+  platform: {field: device_platform}
+facts:
+  views: {event: viewed}
+  steps: {events: [viewed, bought], columns: [user_id, device_platform]}
+metrics:
+  views: {kind: count, fact: views}
+  watch: {kind: sum, fact: views, expr: watch_ms, unit: ms}
+  income: {kind: sum, fact: views, expr: price, unit: USD}
+  buyers: {kind: funnel, fact: steps, steps: [viewed, bought], within: 7d, by: user_id}
+rollups:
+  hourly: {fact: views, grain: hour, dims: [platform], metrics: [views, watch]}
+";
+
+fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
+    let files: BTreeMap<&str, &str> = files.iter().copied().collect();
+    load("cdp.yaml", &|path| match files.get(path) {
+        Some(text) => Ok(text.as_bytes().to_vec()),
+        None => Err(io::Error::from(io::ErrorKind::NotFound)),
+    })
+}
+
+fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
+    load_files(&[("cdp.yaml", text)])
+}
+
+/// The small catalog with something replaced.
+#[track_caller]
+fn changed(from: &str, to: &str) -> Result<Loaded, Diagnostics> {
+    assert!(SMALL.contains(from), "{from}");
+    load_text(&SMALL.replacen(from, to, 1))
+}
+
+/// Changing the small catalog so is one mistake, with that code and words of the message and hint.
+#[track_caller]
+fn mistake((from, to): (&str, &str), code: Mistake, words: &[&str]) {
+    let refused = changed(from, to).err().unwrap_or_else(|| panic!("`{to}` is accepted"));
+    let [only] = refused.as_slice() else { panic!("expected one mistake:\n{refused}") };
+    assert_eq!(only.code, code, "{refused}");
+    let text = refused.to_string();
+    for word in words {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+    assert!(only.line > 1, "{refused}");
+}
+
+#[test]
+fn a_small_catalog_is_accepted_and_its_fields_put_together() {
+    let loaded = load_text(SMALL).unwrap_or_else(|refused| panic!("{refused}"));
+    let viewed = &loaded.catalog.events["viewed"];
+    let names: Vec<&str> = viewed.fields.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!(names, ["event_id", "ts", "user_id", "device_platform", "watch_ms", "price", "done"]);
+    assert_eq!(viewed.topic, "shop.viewed.v1");
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest() {
+    let unknown = Mistake::UnknownName;
+    mistake(
+        ("contexts: [device]", "contexts: [devise]"),
+        unknown,
+        &["context `devise`", "did you mean `device`?"],
+    );
+    mistake(("enum<platform>", "enum<platfrom>"), unknown, &["enum `platfrom`", "did you mean `platform`?"]);
+    mistake(("event: viewed", "event: veiwed"), unknown, &["event `veiwed`", "did you mean `viewed`?"]);
+    mistake(("expr: watch_ms", "expr: watch_sm"), unknown, &["`watch_sm`", "did you mean `watch_ms`?"]);
+    mistake(("fact: views, expr: price", "fact: veiws, expr: price"), unknown, &["fact `veiws`", "`views`"]);
+    mistake(("dims: [platform]", "dims: [platforms]"), unknown, &["did you mean `platform`?"]);
+    mistake(("metrics: [views, watch]", "metrics: [views, wotch]"), unknown, &["did you mean `watch`?"]);
+    mistake(
+        ("steps: [viewed, bought]", "steps: [viewed, sold]"),
+        unknown,
+        &["`sold`", "there are `viewed`, `bought`"],
+    );
+    mistake(("by: user_id", "by: usr_id"), unknown, &["did you mean `user_id`?"]);
+    mistake(
+        ("field: device_platform", "field: device_plattform"),
+        unknown,
+        &["did you mean `device_platform`?"],
+    );
+}
+
+#[test]
+fn parts_that_do_not_fit_each_other_are_refused() {
+    mistake(("default: false", "default: maybe"), Mistake::WrongType, &["default of `done` is a `bool`"]);
+    mistake(("u32, unit: ms", "u32, min: 5, max: 1"), Mistake::Conflict, &["`min` of `watch_ms` is above"]);
+    mistake(("u32, unit: ms", "u32, pattern: x"), Mistake::Conflict, &["`pattern` is for texts"]);
+    mistake(("u32, unit: ms", "u32, since: 2.0.0"), Mistake::Conflict, &["raise the event's `version`"]);
+    mistake(
+        ("kind: count, fact: views", "kind: count, fact: views, q: 0.5"),
+        Mistake::Conflict,
+        &["has no `q`"],
+    );
+    mistake(("expr: watch_ms, unit: ms", "unit: ms"), Mistake::MissingKey, &["lacks `expr`"]);
+    mistake(
+        ("expr: price", "expr: device_platform"),
+        Mistake::BadExpression,
+        &["expected a number, found a text"],
+    );
+    mistake(("expr: price", "expr: price +"), Mistake::BadExpression, &["found the end"]);
+    mistake(("within: 7d", "within: 1mo"), Mistake::BadValue, &["no fixed length"]);
+    mistake(
+        ("metrics: [views, watch]", "metrics: [views, buyers]"),
+        Mistake::Conflict,
+        &["cannot be kept summed up"],
+    );
+    mistake(
+        ("columns: [user_id,", "columns: [user_id, done,"),
+        Mistake::UnknownName,
+        &["field of event `bought` called `done`"],
+    );
+    mistake(
+        ("event_id: {type: uuid}", "event_id: {type: u32}"),
+        Mistake::WrongType,
+        &["`event_id` is `uuid`"],
+    );
+    mistake(("type: u32", "type: int"), Mistake::BadValue, &["expected a type such as", "`i8` to `i64`"]);
+}
+
+#[test]
+fn metrics_made_of_themselves_and_sums_of_unlike_units_are_refused() {
+    let line = "  views: {kind: count, fact: views}\n";
+    let cycle = "  a: {kind: derived, expr: b + 1}\n  b: {kind: ratio, numerator: a, denominator: views}\n";
+    mistake((line, &format!("{line}{cycle}")), Mistake::Cycle, &["a -> b -> a"]);
+    let units = "  a: {kind: derived, expr: watch + income}\n";
+    mistake((line, &format!("{line}{units}")), Mistake::BadExpression, &["of ms and USD"]);
+    let window = "  a: {kind: cumulative, of: buyers, window: 28d}\n";
+    mistake((line, &format!("{line}{window}")), Mistake::Conflict, &["cannot be put together"]);
+}
+
+#[test]
+fn a_rollup_over_rows_that_are_replaced_is_refused() {
+    let from = "enums:";
+    let to = "defaults: {clickhouse: {engine: replacing_merge_tree}}\nenums:";
+    mistake((from, to), Mistake::Conflict, &["replaces rows", "engine: merge_tree"]);
+}
+
+#[test]
+fn many_mistakes_are_told_in_one_run_in_the_order_of_the_file() {
+    let text = SMALL
+        .replace("enum<platform>", "enum<platfrom>")
+        .replace("expr: watch_ms", "expr: watch_sm")
+        .replace("dims: [platform]", "dims: [platforms]");
+    let refused = load_text(&text).expect_err("three mistakes");
+    let codes: Vec<Mistake> = refused.as_slice().iter().map(|diagnostic| diagnostic.code).collect();
+    assert_eq!(codes, [Mistake::UnknownName; 3], "{refused}");
+    let lines: Vec<usize> = refused.as_slice().iter().map(|diagnostic| diagnostic.line).collect();
+    assert!(lines.is_sorted());
+}
+
+#[test]
+fn tests_of_the_catalog_are_run() {
+    let with = |test: &str| load_text(&format!("{SMALL}tests:\n  - {test}\n"));
+    assert!(with("{name: a, event: viewed, partial: true, accept: true, value: {watch_ms: 5}}").is_ok());
+    assert!(
+        with(
+            "{name: a, event: viewed, partial: true, accept: false, value: {watch_ms: -5}, field: watch_ms}"
+        )
+        .is_ok()
+    );
+    let refused =
+        with("{name: a, event: viewed, partial: true, accept: true, value: {watch_ms: -5}}").unwrap_err();
+    assert!(refused.to_string().contains("test `a`: refused at `/watch_ms`"), "{refused}");
+    let refused =
+        with("{name: a, event: viewed, partial: true, accept: false, value: {watch_ms: 5}}").unwrap_err();
+    assert!(refused.to_string().contains("accepted, and should be refused"), "{refused}");
+}
+
+#[test]
+fn included_files_are_one_catalog_and_mistakes_name_their_file() {
+    let root = SMALL.replace("cdp: \"1\"", "cdp: \"1\"\ninclude: [more/events.yaml]");
+    let part = "events:\n  sold: {doc: Sold., fields: {price: {type: u32}}}\n";
+    let loaded = load_files(&[("cdp.yaml", &root), ("more/events.yaml", part)]);
+    assert_eq!(loaded.unwrap_or_else(|refused| panic!("{refused}")).catalog.events.len(), 3);
+    let twice = "events:\n  viewed: {doc: Again.}\n";
+    let refused = load_files(&[("cdp.yaml", &root), ("more/events.yaml", twice)]).unwrap_err();
+    let [only] = refused.as_slice() else { panic!("{refused}") };
+    assert_eq!((only.file.as_str(), only.line, only.code), ("more/events.yaml", 2, Mistake::DuplicateKey));
+    assert!(only.hint.as_ref().unwrap().contains("cdp.yaml:"), "{refused}");
+}
+
+#[test]
+fn files_that_include_one_another_or_lie_elsewhere_are_refused() {
+    let root = |list: &str| SMALL.replace("cdp: \"1\"", &format!("cdp: \"1\"\ninclude: [{list}]"));
+    let refused =
+        load_files(&[("cdp.yaml", &root("a.yaml")), ("a.yaml", "include: [cdp.yaml]\n")]).unwrap_err();
+    assert_eq!(refused.as_slice()[0].code, Mistake::Cycle, "{refused}");
+    for path in ["../x.yaml", "/etc/passwd", "a/../b", "''"] {
+        let refused = load_text(&root(path)).unwrap_err();
+        assert_eq!(refused.as_slice()[0].code, Mistake::BadValue, "{refused}");
+    }
+    let refused = load_text(&root("gone.yaml")).unwrap_err();
+    assert_eq!(refused.as_slice()[0].code, Mistake::Unreadable, "{refused}");
+}
+
+#[test]
+fn hostile_files_are_refused_and_cost_little() {
+    let bomb = format!("a: &a [x]\nb: [{}]\n", "*a,".repeat(1_000));
+    let deep = "[".repeat(100_000);
+    let keys: String = (0..40_000).map(|n| format!("k{n}: 1\n")).collect();
+    let huge = "x".repeat(2 << 20);
+    for text in [bomb.as_str(), &deep, &keys, &huge, "\u{0}", "cdp: [", "- 1\n", ""] {
+        assert!(load_text(text).is_err());
+    }
+    let refused = load("cdp.yaml", &|_| Ok(b"cdp: \"1\"\nname: \xff\n".to_vec())).unwrap_err();
+    assert_eq!((refused.as_slice()[0].line, refused.as_slice()[0].column), (2, 7));
+}
+
+#[test]
+fn the_published_schema_accepts_what_the_loader_accepts() {
+    let schema = json_schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    // The loader's YAML as JSON: every text that is a number is one.
+    let good = serde_json::json!({
+        "cdp": "1", "name": "shop",
+        "envelope": {"event_id": {"type": "uuid"}, "ts": {"type": "timestamp(ms)"}},
+        "events": {"viewed": {"doc": "Seen.", "fields": {"stalls": {"type": "optional<array<object>>", "fields": {"at_ms": {"type": "u32"}}}}}},
+        "facts": {"views": {"event": "viewed", "where": "stalls is not null"}},
+        "metrics": {"views": {"kind": "count", "fact": "views"}, "share": {"kind": "ratio", "numerator": "views", "denominator": {"kind": "count", "event": "viewed"}}},
+    });
+    if let Some(error) = validator.iter_errors(&good).next() {
+        panic!("{}: {error}", error.instance_path());
+    }
+    for (path, value) in [
+        ("/metrics/views/q", serde_json::json!(0.5)),
+        ("/metrics/views/kind", serde_json::json!("cuont")),
+        ("/events/viewed/fields/stalls/type", serde_json::json!("string?")),
+        ("/events/viewed/docs", serde_json::json!("x")),
+    ] {
+        let mut bad = good.clone();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        bad.pointer_mut(parent).unwrap()[key] = value;
+        assert!(!validator.is_valid(&bad), "{path}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_text_makes_the_loader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..SMALL.len()) {
+        let _ = load("cdp.yaml", &|_| Ok(bytes.clone()));
+        let mut text = SMALL.as_bytes().to_vec();
+        let end = (cut + bytes.len()).min(text.len());
+        text.splice(cut..end, bytes.iter().copied());
+        let _ = load("cdp.yaml", &|_| Ok(text.clone()));
+    }
+}
