@@ -1,7 +1,5 @@
 //! Single values into columns of ClickHouse's scalar types.
 
-use std::net::Ipv6Addr;
-
 use hashbrown::HashMap;
 use tidegate_core::ReasonCode;
 use tidegate_native::{Column, Type};
@@ -289,8 +287,10 @@ impl Scalar {
                 values.push(ipv4(text.as_bytes()).map(u32::from).ok_or_else(|| self.bad_format(text))?);
             }
             (Kind::IPv6, Column::IPv6(values)) => {
-                values
-                    .push(text.parse::<Ipv6Addr>().map(|ip| ip.octets()).map_err(|_| self.bad_format(text))?);
+                // As the server does it: an IPv4 address becomes one of `::ffff:0:0/96`.
+                let v4 = ipv4(text.as_bytes()).map(|ip| ip.to_ipv6_mapped());
+                let ip = v4.or_else(|| text.parse().ok()).ok_or_else(|| self.bad_format(text))?;
+                values.push(ip.octets());
             }
             (
                 Kind::Integer { wide: true, .. }

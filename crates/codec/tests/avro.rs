@@ -230,6 +230,7 @@ fn text_and_bytes_are_what_they_are() {
     check(r#""string""#, text("é"), "String", "Bytes([195, 169])");
     check(r#""string""#, text("é"), "LowCardinality(Nullable(String))", "Bytes([195, 169])");
     check(r#""string""#, text("::1"), "IPv6", "IPv6(::1)");
+    check(r#""string""#, text("203.0.113.7"), "IPv6", "IPv6(::ffff:203.0.113.7)");
     check(r#""string""#, text("2024-01-01T00:00:00Z"), "DateTime", "UInt(1704067200)");
     check(r#""string""#, text("12.5"), "Decimal(9, 2)", "Int(1250)");
     check_refused(r#""string""#, text("x"), "FixedString(2)", ReasonCode::OutOfRange);
