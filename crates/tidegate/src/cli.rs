@@ -117,6 +117,9 @@ pub enum Command {
     /// The ClickHouse table of a registered schema: show, create, extend it
     #[command(subcommand)]
     Table(crate::table::Command),
+    /// Check a catalog of events and metrics, and write what is made from it
+    #[command(subcommand)]
+    Catalog(crate::catalog::Command),
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
     Dlq(Dlq),

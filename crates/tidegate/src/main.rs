@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod catalog;
 mod cli;
 mod commands;
 mod demo;

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod catalog;
 mod dead_letters;
 mod demo;
 mod faults;
