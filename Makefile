@@ -30,7 +30,7 @@ faults: setup ## break real brokers, servers and sinks for MINUTES=5 by SEED=...
 	@$(target)/debug/tidegate-faults --folder $(target)/faults
 
 .PHONY: test-clients
-test-clients: setup ## run the clients of four languages against the broker (fetches them)
+test-clients: setup ## run the clients of five languages against broker and registry (fetches them)
 	@source scripts/environment && scripts/fetch-clients
 	@source scripts/environment && $(CARGO) build --locked --package tidegate
 	@source scripts/environment && $(CARGO) build --locked --package tidegate-broker --example serve

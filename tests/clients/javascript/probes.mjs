@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 import { CompressionTypes, Kafka, logLevel } from "kafkajs";
+import { report } from "./report.mjs";
 
-const SECONDS_MAX = 40;
 const fresh = (prefix) => `${prefix}-${randomUUID().slice(0, 8)}`;
 const client = (more = {}) =>
   new Kafka({ clientId: "probe", brokers: [process.env.KAFKA], logLevel: logLevel.NOTHING, ...more });
@@ -181,21 +181,4 @@ const probes = {
   },
 };
 
-async function ran([probe, run]) {
-  const began = Date.now();
-  const late = new AbortController();
-  let [ok, detail] = [true, ""];
-  try {
-    const limit = sleep(SECONDS_MAX * 1000, undefined, { signal: late.signal });
-    await Promise.race([run(), limit.then(() => assert.fail(`no result in ${SECONDS_MAX} s`))]);
-  } catch (error) {
-    [ok, detail] = [false, `${error.name}: ${error.message}`];
-  }
-  late.abort();
-  const seconds = Math.round((Date.now() - began) / 100) / 10;
-  console.log(JSON.stringify({ client: "kafkajs", probe, ok, seconds, detail: detail.slice(0, 300) }));
-  return ok;
-}
-
-const results = await Promise.all(Object.entries(probes).map(ran));
-process.exit(results.every(Boolean) ? 0 : 1);
+await report("kafkajs", probes);

@@ -2,13 +2,12 @@
 // is one line of JSON.
 
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 import { Kafka, logLevel } from "kafkajs";
 import registries from "@kafkajs/confluent-schema-registry";
+import { report } from "./report.mjs";
 
 const { SchemaRegistry, SchemaType, COMPATIBILITY } = registries;
-const SECONDS_MAX = 40;
 const fresh = (prefix) => `${prefix}-${randomUUID().slice(0, 8)}`;
 const client = () => new SchemaRegistry({ host: process.env.REGISTRY });
 
@@ -90,21 +89,4 @@ const probes = {
   },
 };
 
-async function ran([probe, run]) {
-  const began = Date.now();
-  const late = new AbortController();
-  let [ok, detail] = [true, ""];
-  try {
-    const limit = sleep(SECONDS_MAX * 1000, undefined, { signal: late.signal });
-    await Promise.race([run(), limit.then(() => assert.fail(`no result in ${SECONDS_MAX} s`))]);
-  } catch (error) {
-    [ok, detail] = [false, `${error.name}: ${error.message}`];
-  }
-  late.abort();
-  const seconds = Math.round((Date.now() - began) / 100) / 10;
-  console.log(JSON.stringify({ client: "kafkajs registry", probe, ok, seconds, detail: detail.slice(0, 300) }));
-  return ok;
-}
-
-const results = await Promise.all(Object.entries(probes).map(ran));
-process.exit(results.every(Boolean) ? 0 : 1);
+await report("kafkajs registry", probes);

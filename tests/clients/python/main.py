@@ -11,11 +11,12 @@ import kcat
 import probe
 import records
 import registries
+import rows
 import security
 import topics
 import transactions
 
-FAMILIES = [topics, records, groups, cleaning, transactions, chaos, kafka_python, aio, kcat, registries, security]
+FAMILIES = [topics, records, groups, cleaning, transactions, chaos, kafka_python, aio, kcat, registries, rows, security]
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("fork")
