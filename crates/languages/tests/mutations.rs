@@ -172,14 +172,15 @@ fn check_texts(schema: &ParsedSchema, printed: &str, normal: &str) {
     };
     let again = parse(printed, "its canonical text is not read", Strictness::Fresh);
     assert_eq!(again.canonical(), printed, "its canonical text is another one's");
-    // Java prints a number that is too large for it as a text, and so do we.
-    let infinite = printed.contains("Infinity\"");
+    // As Java does, we print a number that is too large for it as a text, and an alias outside of the
+    // namespace as one inside.
+    let altered = printed.contains("Infinity\"") || printed.contains("\"aliases\"");
     let same = again.equivalent(schema).unwrap_or(true);
-    assert!(same || infinite, "it is not equivalent to its canonical text {printed}");
+    assert!(same || altered, "it is not equivalent to its canonical text {printed}");
     // In the normal form, as in Confluent's, an enum is in the order of its numbers: with negative ones it is
     // none that a compiler takes.
     let again_normal = parse(normal, "its normal text is not read", Strictness::Stored);
-    assert_eq!(again_normal.normalized(), normal, "its normal text has another");
+    assert!(again_normal.normalized() == normal || altered, "its normal text {normal} has another");
     match schema.reads(&again, Policy::Strict) {
         Verdict::Differences(all) => assert_eq!(all, [], "it does not read itself"),
         Verdict::Undecided(_) | Verdict::OtherLanguage => {}
