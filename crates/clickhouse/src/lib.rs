@@ -17,7 +17,7 @@ mod sql;
 mod window;
 
 pub use client::Client;
-pub use codes::{Class, class_of, fault_codes};
+pub use codes::{CODES, Class, CodeRow, class_of, fault_codes};
 pub use options::{BuildError, ClientOptions, Compression, TlsOptions};
 pub use reqwest::Url;
 pub use secret::Secret;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_clickhouse::{Client, ClientOptions, Compression, DedupWindow, Secret, Url};
+use tidegate_clickhouse::{CODES, Client, ClientOptions, Compression, DedupWindow, Secret, Url};
 use tidegate_core::{FaultKind, InsertToken, OffsetRange, PartId, TopicPartition};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
 use tidegate_native::{BlockColumn, Column, ColumnDefault, Table, Type, write_block};
@@ -348,4 +348,25 @@ async fn rows_land_once_though_the_engine_is_killed_in_mid_load() {
             Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
         }
     }
+}
+
+/// The sources of the table of codes, as far as they can be asked.
+#[tokio::test]
+async fn the_table_of_codes_has_the_servers_names_and_its_statements_throw_their_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(engine) = start(folder.path()).await else { return };
+    let client = client(&engine);
+    let codes: Vec<String> = CODES.iter().map(|row| row.code.to_string()).collect();
+    let sql = format!("SELECT errorCodeToName(arrayJoin([{}]))", codes.join(", "));
+    let names = client.query(&sql).await.unwrap();
+    let wrong: Vec<_> = CODES.iter().zip(names.lines()).filter(|(row, name)| row.name != *name).collect();
+    assert!(wrong.is_empty() && names.lines().count() == CODES.len(), "{wrong:?}");
+    let mut others = Vec::new();
+    for row in CODES.iter().filter(|row| row.source.starts_with("SELECT")) {
+        let thrown = client.query(row.source).await.map_or_else(|fault| fault.code, |_| None);
+        if thrown != Some(row.code) {
+            others.push((row.code, row.source, thrown));
+        }
+    }
+    assert!(others.is_empty(), "{others:?}");
 }
