@@ -63,7 +63,7 @@ pub async fn insert(world: &World, load: &Load, round: usize) -> anyhow::Result<
                 let inserted = clickhouse.insert(&table, block, Some(&token)).await;
                 inserted.map_err(|error| match error {
                     InsertError::Fault(fault) => anyhow!("{fault}"),
-                    InsertError::Refused { code, message } => anyhow!("code {code}: {message}"),
+                    InsertError::Refused { code, message, column: _ } => anyhow!("code {code}: {message}"),
                 })?;
             }
             anyhow::Ok(())

@@ -7,6 +7,7 @@ use reqwest::{Response, StatusCode};
 use tidegate_core::{Fault, FaultKind};
 use tidegate_pipeline::port::InsertError;
 
+use crate::blame::blamed_column;
 use crate::codes::{Class, class_of};
 
 /// How much of an exception is kept, in characters. Some repeat the whole query, or rows.
@@ -86,7 +87,8 @@ impl Failure {
     pub(crate) fn into_insert_error(self, server: &str) -> InsertError {
         match self {
             Self::Exception { code, message } if class_of(code) == Class::Refused => {
-                InsertError::Refused { code, message }
+                let column = blamed_column(code, &message);
+                InsertError::Refused { code, message, column }
             }
             other => InsertError::Fault(other.into_fault(server)),
         }

@@ -5,6 +5,7 @@
 //! failure that another replica may not have, the next request goes to the next replica.
 
 mod answer;
+mod blame;
 mod client;
 mod codes;
 mod compression;

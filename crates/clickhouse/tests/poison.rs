@@ -20,11 +20,11 @@ fn engine_child() {
     tidegate_engine::run_child_if_asked();
 }
 
-/// Tables that refuse `x`, each in another way.
-const KINDS: [(&str, &str); 3] = [
-    ("check", "name String, CONSTRAINT fine CHECK name != 'x'"),
-    ("materialized", "name String, n UInt64 MATERIALIZED toUInt64(name)"),
-    ("default", "name String, n UInt8 DEFAULT throwIf(name = 'x')"),
+/// Tables that refuse `x`, each in another way, and the column that ClickHouse's message is about for certain.
+const KINDS: [(&str, &str, Option<&str>); 3] = [
+    ("check", "name String, CONSTRAINT fine CHECK name != 'x'", Some("name")),
+    ("materialized", "name String, n UInt64 MATERIALIZED toUInt64(name)", None),
+    ("default", "name String, n UInt8 DEFAULT throwIf(name = 'x')", None),
 ];
 
 fn settings(table: &str) -> ConnectorSettings {
@@ -36,8 +36,8 @@ fn settings(table: &str) -> ConnectorSettings {
     settings
 }
 
-/// Delivers `n` records of which those at `bad` are poison; gives the dead letters' offsets.
-async fn deliver(client: &Client, table: &str, n: i64, bad: &[i64]) -> Vec<i64> {
+/// Delivers `n` records of which those at `bad` are poison; gives the dead letters' offsets. Each names `column`.
+async fn deliver(client: &Client, table: &str, column: Option<&str>, (n, bad): (i64, &[i64])) -> Vec<i64> {
     let kafka = FakeKafka::default();
     let source = TopicPartition::new("t", 0);
     for offset in 0..n {
@@ -57,7 +57,8 @@ async fn deliver(client: &Client, table: &str, n: i64, bad: &[i64]) -> Vec<i64> 
     tokio::time::timeout(Duration::from_secs(60), connector.run(&mut from, settled)).await.unwrap();
     let letters = kafka.dead_letters();
     let refused = |letter: &tidegate_testkit::FakeDeadLetter| {
-        (letter.stage, letter.code) == (Stage::Insert, ReasonCode::RowRefused)
+        let why = (letter.stage, letter.code, letter.column.as_deref());
+        why == (Stage::Insert, ReasonCode::RowRefused, column)
     };
     assert!(letters.iter().all(refused), "{table}: {letters:?}");
     letters.iter().map(|letter| letter.offset).collect()
@@ -103,13 +104,13 @@ async fn of_every_block_all_rows_are_stored_but_the_poison() {
     let every = |step: usize| (0..100).step_by(step).collect::<Vec<i64>>();
     let patterns =
         [vec![], vec![0], vec![99], vec![49, 50], vec![3, 40, 41, 97], every(10), (0..9).collect()];
-    for (kind, columns) in KINDS {
+    for (kind, columns, column) in KINDS {
         for (at, bad) in patterns.iter().enumerate() {
             // The last pattern: nothing but poison.
             let n = if bad.len() == 9 { 9 } else { 100 };
             let table = format!("{kind}_{at}");
             create(&client, columns, &table).await;
-            assert_eq!(deliver(&client, &table, n, bad).await, *bad, "dead letters of {table}");
+            assert_eq!(deliver(&client, &table, column, (n, bad)).await, *bad, "dead letters of {table}");
             let good: Vec<i64> = (0..n).filter(|offset| !bad.contains(offset)).collect();
             assert_eq!(offsets(&client, &table).await, good, "rows of {table}");
         }
@@ -136,7 +137,7 @@ async fn a_view_that_throws_holds_the_block_up_and_doubles_nothing() {
         let skips = "ALTER TABLE ev.v MODIFY QUERY SELECT name, _offset FROM ev.viewed WHERE name != 'x'";
         mender.execute(skips).await.unwrap();
     });
-    assert_eq!(deliver(&client, "viewed", 50, &[7, 8]).await, [] as [i64; 0]);
+    assert_eq!(deliver(&client, "viewed", None, (50, &[7, 8])).await, [] as [i64; 0]);
     mended.await.unwrap();
     assert_eq!(offsets(&client, "viewed").await, (0..50).collect::<Vec<_>>());
     let seen: Vec<i64> = (0..50).filter(|offset| ![7, 8].contains(offset)).collect();

@@ -82,8 +82,9 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                 return Ok((attempt, Outcome::Taken { whole }));
             };
             let fault = match error {
-                InsertError::Refused { code, message } => {
-                    return Ok((attempt, refusal(batch, part, &rows, (code, &message, false))));
+                InsertError::Refused { code, message, column } => {
+                    let reason = Reason { column, ..reason(code, &message) };
+                    return Ok((attempt, refusal(batch, part, &rows, (reason, false))));
                 }
                 InsertError::Fault(fault) => fault,
             };
@@ -91,7 +92,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             let tries_max = if attempt.suspected { 0 } else { UNKNOWN_TRIES_MAX };
             let suspicious = fault.kind == FaultKind::Unknown && attempt.backoff.attempts() >= tries_max;
             if let (true, Some(code)) = (suspicious, fault.code) {
-                let outcome = refusal(batch, part, &rows, (code, &fault.message, true));
+                let outcome = refusal(batch, part, &rows, (reason(code, &fault.message), true));
                 attempt.suspected = true;
                 attempt.fault = Some(fault);
                 return Ok((attempt, outcome));
@@ -120,14 +121,12 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
     }
 }
 
-fn refusal(
-    batch: &Batch,
-    part: &Part,
-    rows: &[usize],
-    (code, message, suspected): (i32, &str, bool),
-) -> Outcome {
-    let mut reason = Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", message);
-    reason.rule = Some(code.to_string());
+fn reason(code: i32, message: &str) -> Reason {
+    let reason = Reason::new(ReasonCode::RowRefused, "a row that ClickHouse accepts", message);
+    Reason { rule: Some(code.to_string()), ..reason }
+}
+
+fn refusal(batch: &Batch, part: &Part, rows: &[usize], (reason, suspected): (Reason, bool)) -> Outcome {
     let mut reject = Reject::new(Stage::Insert, reason);
     reject.event = Some(part.plan.event.clone());
     reject.table = Some(part.plan.table.name.clone());

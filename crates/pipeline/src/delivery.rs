@@ -397,7 +397,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
                 Err(InsertError::Fault(fault)) => {
                     self.wait_out(&fault, &mut backoff, "insert dead letters").await?;
                 }
-                Err(InsertError::Refused { code, message }) => {
+                Err(InsertError::Refused { code, message, column: _ }) => {
                     let message = format!("table of dead letters `{table}` refuses its rows: {message}");
                     let fault = Fault { kind: FaultKind::Missing, code: Some(code), message };
                     self.wait_out(&fault, &mut backoff, "insert dead letters").await?;

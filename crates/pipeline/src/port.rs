@@ -159,6 +159,8 @@ pub enum InsertError {
         code: i32,
         /// The exception's text, shortened.
         message: String,
+        /// The column that it is about, where that is certain.
+        column: Option<String>,
     },
 }
 

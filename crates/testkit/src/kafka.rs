@@ -25,6 +25,8 @@ pub struct FakeDeadLetter {
     pub stage: Stage,
     /// Why.
     pub code: ReasonCode,
+    /// The column that it is about.
+    pub column: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -343,6 +345,7 @@ impl CheckpointLog for FakeLog {
             offset: records.get(rejected.index).expect("rejects point into their batch").offset,
             stage: rejected.reject.stage,
             code: rejected.reject.reason().code,
+            column: rejected.reject.reason().column.clone(),
         });
         let commit = || {
             self.kafka.lock().change(epoch, [records.source()].into_iter(), |state| {

@@ -138,7 +138,7 @@ impl FakeWarehouse {
         let rows = rows_of(block);
         if rows.iter().flat_map(BTreeMap::values).any(|value| poison.contains(value)) {
             let message = "constraint `no_poison` is violated".to_owned();
-            return Err(InsertError::Refused { code: 469, message });
+            return Err(InsertError::Refused { code: 469, message, column: None });
         }
         if let Some(token) = token {
             if table.tokens.iter().any(|known| known == token.as_str()) {
