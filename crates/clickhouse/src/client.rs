@@ -1,7 +1,6 @@
 //! The client: one request at a time to one replica, never repeated here.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,16 +34,6 @@ pub(crate) struct Shared {
     answer_max_bytes: usize,
     pub(crate) compression: Compression,
     pub(crate) insert_settings: Vec<(String, String)>,
-    /// The tables whose deduplication window has been looked at.
-    windows_seen: Mutex<HashSet<(String, String)>>,
-}
-
-impl Shared {
-    /// Whether this is the first look at a table.
-    pub(crate) fn looked_at(&self, database: &str, table: &str) -> bool {
-        let mut seen = self.windows_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert((database.to_owned(), table.to_owned()))
-    }
 }
 
 /// What is sent.
@@ -83,7 +72,6 @@ impl Client {
             answer_max_bytes: options.answer_max_bytes,
             compression: options.compression,
             insert_settings: options.insert_settings,
-            windows_seen: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -10,10 +10,10 @@ use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
 use crate::answer::{Failure, expect_empty};
 use crate::client::{Client, Request, fault};
 use crate::compression::compress;
+use crate::memory::{Memory, TOKEN_SETTING};
 use crate::options::{Compression, Shown};
 use crate::replicas::{Chosen, KnownSettings};
 use crate::sql::{quote_name, quote_text};
-use crate::window::DedupWindow;
 
 /// Settings that stay as they are from attempt to attempt, with the reason for each.
 const FIXED: [(&str, &str); 10] = [
@@ -39,7 +39,7 @@ const FIXED: [(&str, &str); 10] = [
 ];
 
 /// Settings that follow from whether there is a token.
-const DEDUPLICATION: [&str; 3] = ["insert_deduplicate", "deduplicate_insert", "insert_deduplication_token"];
+const DEDUPLICATION: [&str; 3] = ["insert_deduplicate", "deduplicate_insert", TOKEN_SETTING];
 
 /// What the options' settings may not name.
 pub(crate) const RESERVED_SETTINGS: [&str; 9] = [
@@ -59,11 +59,7 @@ const UNKNOWN_SETTING: i32 = 115;
 
 impl Warehouse for Client {
     async fn describe(&self, database: &str, table: &str) -> Result<Table, Fault> {
-        let described = Self::describe(self, database, table).await?;
-        if self.shared.looked_at(database, table) {
-            self.report_short_memory(database, table).await;
-        }
-        Ok(described)
+        Self::describe(self, database, table).await
     }
 
     async fn landed(
@@ -73,6 +69,10 @@ impl Warehouse for Client {
         range: OffsetRange,
     ) -> Result<Vec<i64>, Fault> {
         self.positions(table, source, range).await
+    }
+
+    async fn weakness(&self, table: &Table) -> Result<Option<String>, Fault> {
+        Self::weakness(self, table).await
     }
 
     async fn create(&self, ddl: &str) -> Result<(), Fault> {
@@ -92,7 +92,8 @@ impl Warehouse for Client {
             .map_err(|failure| InsertError::Fault(fault(chosen, failure)))?;
         let statement = statement(table, block.columns);
         let mut parameters = vec![("query", statement.as_str())];
-        parameters.extend(settings(&known, token));
+        let memory = Memory::of(&known, |name| block.columns.iter().any(|column| column == name));
+        parameters.extend(settings(&known, token.map(|token| (memory, token))));
         parameters
             .extend(self.shared.insert_settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         if self.shared.compression != Compression::None {
@@ -113,28 +114,8 @@ impl Warehouse for Client {
 }
 
 impl Client {
-    /// Says so if a table does not remember insert tokens: what is exactly once elsewhere is at least once
-    /// there. Only a warning, so what goes wrong with the question is no fault.
-    async fn report_short_memory(&self, database: &str, table: &str) {
-        match self.dedup_window(database, table).await {
-            Ok(DedupWindow::Blocks(1..)) => {}
-            Ok(DedupWindow::Blocks(0)) => tracing::warn!(
-                table = format!("{database}.{table}"),
-                "table remembers no inserts, so a repeated one is stored twice; \
-                 ALTER TABLE .. MODIFY SETTING non_replicated_deduplication_window = 10000 gives it a memory"
-            ),
-            Ok(DedupWindow::NotByEngine) => tracing::warn!(
-                table = format!("{database}.{table}"),
-                "the table's engine remembers no inserts by itself, so a repeated one may be stored twice"
-            ),
-            Err(error) => {
-                tracing::warn!(%error, table = format!("{database}.{table}"), "ask for the deduplication window")
-            }
-        }
-    }
-
     /// Asks a replica once which of our settings it has.
-    async fn known_settings(&self, chosen: Chosen<'_>) -> Result<Arc<KnownSettings>, Failure> {
+    pub(crate) async fn known_settings(&self, chosen: Chosen<'_>) -> Result<Arc<KnownSettings>, Failure> {
         if let Some(known) = chosen.replica.known() {
             return Ok(known);
         }
@@ -156,16 +137,18 @@ fn statement(table: &Table, columns: &[String]) -> String {
 }
 
 /// The settings of one insert, of those that the server knows.
-fn settings<'a>(known: &KnownSettings, token: Option<&'a InsertToken>) -> Vec<(&'a str, &'a str)> {
+fn settings<'a>(known: &KnownSettings, once: Option<(Memory, &'a InsertToken)>) -> Vec<(&'a str, &'a str)> {
     let mut settings = FIXED.to_vec();
-    match token {
-        Some(token) => settings.extend([
+    match once {
+        Some((Memory::Token | Memory::Rows, token)) => settings.extend([
             ("insert_deduplicate", "1"),
             ("deduplicate_insert", "enable"),
-            ("insert_deduplication_token", token.as_str()),
+            (TOKEN_SETTING, token.as_str()),
         ]),
-        // Without a token the server would drop a block that is equal to an earlier one.
-        None => settings.extend([("insert_deduplicate", "0"), ("deduplicate_insert", "disable")]),
+        // The server would drop a block that is equal to an earlier one of other records.
+        Some((Memory::Nothing, _)) | None => {
+            settings.extend([("insert_deduplicate", "0"), ("deduplicate_insert", "disable")]);
+        }
     }
     settings.retain(|(name, _)| known.contains(*name));
     settings
@@ -179,6 +162,19 @@ mod tests {
     fn a_server_is_sent_only_the_settings_that_it_has() {
         let known = KnownSettings::from(["insert_deduplicate".to_owned()]);
         assert_eq!(settings(&known, None), [("insert_deduplicate", "0")]);
+        let range = tidegate_core::OffsetRange::new(3, 9).unwrap();
+        let token =
+            InsertToken::new("g", &TopicPartition::new("t", 0), range, "d.t", tidegate_core::PartId(0));
+        assert_eq!(settings(&known, Some((Memory::Rows, &token))), [("insert_deduplicate", "1")]);
+    }
+
+    #[test]
+    fn rows_that_do_not_say_where_they_come_from_are_never_dropped_as_repeats() {
+        let known = KnownSettings::from(["insert_deduplicate".to_owned()]);
+        let range = tidegate_core::OffsetRange::new(3, 9).unwrap();
+        let token =
+            InsertToken::new("g", &TopicPartition::new("t", 0), range, "d.t", tidegate_core::PartId(0));
+        assert_eq!(settings(&known, Some((Memory::Nothing, &token))), [("insert_deduplicate", "0")]);
     }
 
     #[test]

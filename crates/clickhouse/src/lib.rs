@@ -11,6 +11,7 @@ mod codes;
 mod compression;
 mod insert;
 mod landed;
+mod memory;
 mod options;
 mod replicas;
 mod secret;

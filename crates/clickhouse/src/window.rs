@@ -15,6 +15,9 @@ pub enum DedupWindow {
     NotByEngine,
 }
 
+/// The server's defaults of tables' settings.
+const MERGE_TREE_SETTINGS: &str = "merge_tree_settings";
+
 #[derive(Deserialize)]
 struct EngineRow {
     engine: String,
@@ -50,8 +53,12 @@ impl Client {
         if let Some(blocks) = stated(&row.engine_full, setting) {
             return Ok(DedupWindow::Blocks(blocks));
         }
-        let sql = format!("SELECT value FROM system.{settings_table} WHERE name = {}", quote_text(setting));
-        let rows: Vec<SettingRow> = self.rows(&sql).await?;
+        let sql = |table| format!("SELECT value FROM system.{table} WHERE name = {}", quote_text(setting));
+        let rows: Vec<SettingRow> = match self.rows(&sql(settings_table)).await {
+            // 18.16 has one table for both.
+            Err(fault) if fault.kind == FaultKind::Missing => self.rows(&sql(MERGE_TREE_SETTINGS)).await?,
+            rows => rows?,
+        };
         // A server that has no such setting remembers nothing.
         let default = rows.first().map_or(Some(0), |row| row.value.parse().ok());
         default.map(DedupWindow::Blocks).ok_or_else(|| {
@@ -68,7 +75,7 @@ fn window_setting(engine: &str) -> Option<(&'static str, &'static str)> {
     if engine.starts_with("Replicated") || engine.starts_with("Shared") {
         return Some(("replicated_deduplication_window", "replicated_merge_tree_settings"));
     }
-    Some(("non_replicated_deduplication_window", "merge_tree_settings"))
+    Some(("non_replicated_deduplication_window", MERGE_TREE_SETTINGS))
 }
 
 /// The value in `.. SETTINGS index_granularity = 8192, <setting> = 100`.

@@ -233,6 +233,9 @@ async fn a_window_is_what_the_table_or_the_server_says() {
     assert_eq!(client.dedup_window("ev", "b").await, Ok(DedupWindow::Blocks(5)));
     assert_eq!(client.dedup_window("ev", "c").await, Ok(DedupWindow::NotByEngine));
     assert_eq!(client.dedup_window("ev", "none").await.unwrap_err().kind, FaultKind::Missing);
+    let weakness = async |name| client.weakness(&client.describe("ev", name).await.unwrap()).await.unwrap();
+    assert_eq!((weakness("a").await, weakness("b").await), (None, None));
+    assert!(weakness("c").await.is_some_and(|why| why.contains("engine remembers no inserts")));
 }
 
 #[tokio::test]

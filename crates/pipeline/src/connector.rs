@@ -67,7 +67,8 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Connector<L, W> {
     ) -> Self {
         let settings = Arc::new(settings);
         let (log, warehouse) = world;
-        let tables = Tables::new(Arc::clone(&warehouse), Arc::clone(&settings), schemas.0, schemas.1);
+        let own = (Arc::clone(&settings), status.clone());
+        let tables = Tables::new(Arc::clone(&warehouse), own, schemas.0, schemas.1);
         let name = settings.context.connector.clone();
         let shared = Shared {
             guard: Mutex::new(HaltGuard::new(settings.halt_when)),

@@ -184,6 +184,10 @@ pub trait Warehouse: Send + Sync {
     /// [`FaultKind::Missing`](tidegate_core::FaultKind::Missing) if there is no such table.
     fn describe(&self, database: &str, table: &str) -> impl Future<Output = Result<Table, Fault>> + Send;
 
+    /// Why an insert into this table that is repeated may be stored twice, in words; `None` if it is stored
+    /// once however often it is sent under its token.
+    fn weakness(&self, table: &Table) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+
     /// The offsets of `range` of which the table holds rows, in order, by its columns `_topic`, `_partition`
     /// and `_offset`. An insert that was acknowledged is seen.
     fn landed(

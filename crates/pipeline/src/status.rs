@@ -58,6 +58,8 @@ pub struct ConnectorStatus {
     pub partitions: BTreeMap<String, PartitionStatus>,
     /// Fields dropped for want of a column, by table and path, as samples count them.
     pub dropped_fields: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Tables where an insert that is repeated may be stored twice, with why.
+    pub weak_tables: BTreeMap<String, String>,
 }
 
 /// One connector's state, shared between its loops and whoever shows it. Cheap to clone.
@@ -76,6 +78,7 @@ impl Status {
             reason: None,
             partitions: BTreeMap::new(),
             dropped_fields: BTreeMap::new(),
+            weak_tables: BTreeMap::new(),
         };
         Self { shared: Arc::new(Mutex::new(status)) }
     }
@@ -138,6 +141,11 @@ impl Status {
             partition.phase = Phase::Waiting;
             partition.fault = Some(fault.to_string());
         });
+    }
+
+    /// A table's inserts are not, or only under conditions, stored once.
+    pub(crate) fn weak(&self, table: &str, why: String) {
+        self.lock().weak_tables.insert(table.to_owned(), why);
     }
 
     /// Fields of a table's records were dropped. Paths come from records, so their number is bounded.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tidegate_codec::{Plan, SchemaKey, WantedColumn, WriterSchema};
-use tidegate_config::Resolved;
+use tidegate_config::{Delivery, Resolved};
 use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Record, Reject, Stage};
 use tidegate_native::Table;
 use tidegate_schema::{JsonSchema, quote};
@@ -15,6 +15,7 @@ use tidegate_schema::{JsonSchema, quote};
 use crate::port::Warehouse;
 use crate::route;
 use crate::settings::ConnectorSettings;
+use crate::status::Status;
 use crate::writers::Writers;
 
 type FindSchema = dyn Fn(&str) -> Option<Arc<JsonSchema>> + Send + Sync;
@@ -128,6 +129,9 @@ pub(crate) struct Tables<W> {
     known: Mutex<HashMap<String, Known>>,
     /// The writers' schemas that an event's table has been compared with.
     evolved: Mutex<HashSet<(String, SchemaKey)>>,
+    status: Status,
+    /// The tables whose weakness has been asked for.
+    weighed: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -142,12 +146,12 @@ const KNOWN_EVENTS_MAX: usize = 10_000;
 impl<W: Warehouse> Tables<W> {
     pub(crate) fn new(
         warehouse: Arc<W>,
-        settings: Arc<ConnectorSettings>,
+        (settings, status): (Arc<ConnectorSettings>, Status),
         schemas: EventSchemas,
         creation: Option<TableCreation>,
     ) -> Self {
-        let (known, evolved) = (Mutex::default(), Mutex::default());
-        Self { warehouse, settings, schemas, creation, known, evolved }
+        let (known, evolved, weighed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { warehouse, settings, schemas, creation, known, evolved, status, weighed }
     }
 
     /// Sees to it that what a record is decoded by is known, as far as it can be.
@@ -219,6 +223,7 @@ impl<W: Warehouse> Tables<W> {
                 });
             }
         };
+        self.weigh(&table).await;
         let plan = match &self.schemas.writers {
             Some(writers) => Plan::of_writers(&table, &writers.format, &writers.known, &self.settings.plan),
             None => Plan::compile(&table, schema.as_deref(), &self.settings.plan),
@@ -228,6 +233,26 @@ impl<W: Warehouse> Tables<W> {
             NoPlan::Fault(Fault::new(FaultKind::Missing, message))
         })?;
         Ok(Arc::new(TablePlan { event: resolved.event.clone(), table, plan }))
+    }
+
+    /// Says, once a table, where an insert that is repeated may be stored twice. Only a warning, so what goes
+    /// wrong with the question is no fault.
+    async fn weigh(&self, table: &Table) {
+        let first = self.weighed.lock().unwrap_or_else(PoisonError::into_inner).insert(table.name.clone());
+        if !first || self.settings.guarantee != Delivery::ExactlyOnce {
+            return;
+        }
+        match self.warehouse.weakness(table).await {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                tracing::warn!(table = format!("{}.{}", table.database, table.name), "{why}");
+                self.status.weak(&table.name, why);
+            }
+            Err(error) => {
+                self.weighed.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.name);
+                tracing::warn!(%error, table = table.name, "ask what the table remembers of inserts");
+            }
+        }
     }
 
     async fn describe_or_create(

@@ -159,6 +159,10 @@ impl Warehouse for FakeWarehouse {
         self.lock().tables.get(table).map(|fake| fake.table.clone()).ok_or_else(|| missing(table))
     }
 
+    async fn weakness(&self, _table: &Table) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
     async fn landed(
         &self,
         table: &Table,
