@@ -38,8 +38,9 @@ pub struct World {
 /// The share of the buffer memory that waits in the Kafka client.
 const SOURCE_SHARE: usize = 4;
 
-/// ClickHouse's `UNKNOWN_TYPE`.
-const UNKNOWN_TYPE: i32 = 50;
+/// What a server says to the table of dead letters that is too old for it: `UNKNOWN_TYPE`, and `SYNTAX_ERROR` where it
+/// comes upon the tuples with names first (18.16).
+const TOO_OLD: [i32; 2] = [50, 62];
 
 /// Whether the server can hold the table of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +177,7 @@ impl Start {
         let ddl = dead_letter_ddl(&self.settings.database, letters.table.as_str(), wire::DEDUP_WINDOW);
         while let Err(fault) = self.world.clickhouse.execute(&ddl).await {
             // A server that is older than a type does not come to know it by waiting.
-            if fault.code == Some(UNKNOWN_TYPE) {
+            if fault.code.is_some_and(|code| TOO_OLD.contains(&code)) {
                 let connector = &self.config.name;
                 tracing::warn!(error = %fault, %connector, "no table of dead letters: they are in their topic alone");
                 return Ok(LetterTable::Impossible);
