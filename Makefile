@@ -29,6 +29,13 @@ faults: setup ## break real brokers, servers and sinks for MINUTES=5 by SEED=...
 	@[ -n '$(BUILT)' ] || { source scripts/environment && $(CARGO) build --locked --package tidegate --package tidegate-faults; }
 	@$(target)/debug/tidegate-faults --folder $(target)/faults
 
+.PHONY: faults-cluster
+faults-cluster: setup ## the same with two replicated nodes of ClickHouse 18.16: SERVERS=balanced (HAProxy) or replicas
+	@scripts/fetch-apache-kafka
+	@scripts/install-clickhouse-cluster
+	@[ -n '$(BUILT)' ] || { source scripts/environment && $(CARGO) build --locked --package tidegate --package tidegate-faults; }
+	@$(target)/debug/tidegate-faults --folder $(target)/faults --servers $(or $(SERVERS),balanced) --layout together
+
 .PHONY: test-clients
 test-clients: setup ## run the clients of five languages against broker and registry (fetches them)
 	@source scripts/environment && scripts/fetch-clients

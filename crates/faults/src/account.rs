@@ -8,9 +8,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::check::{Account, Breach, Seen, Verdict, check};
-use crate::http;
+use crate::http::{self, Warehouse};
 use crate::kafka::Topic;
 use crate::ledger::{self, Fate, Kind};
+use crate::servers::Running;
 use crate::world::{BRIEF, DEAD_LETTERS, DOOMED, EVENTS, World};
 
 /// How long the sinks may take to settle what is there once they are left alone. A server that could not be reached
@@ -27,7 +28,7 @@ pub(crate) async fn settled(world: &World) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let mut behind = Vec::new();
-        for topic in [EVENTS, DOOMED, BRIEF] {
+        for &topic in world.topics() {
             match world.kafka.progress(&World::group(topic), topic).await {
                 Ok(progress) => {
                     let open = progress.into_iter().filter(|(_, at)| !at.settled());
@@ -66,20 +67,29 @@ pub(crate) async fn states(world: &World) -> Vec<String> {
 
 /// Every topic's verdict, by what the account is of.
 pub(crate) async fn verdicts(world: &World) -> anyhow::Result<BTreeMap<String, Verdict>> {
-    let told = told(world)?;
     let mut verdicts = BTreeMap::new();
-    let account = Account {
-        published: ledger::read(&world.ledger(EVENTS.name))?,
-        rows: rows(world, EVENTS).await?,
-        letters: world.kafka.letters(DEAD_LETTERS).await?,
-        gone: Vec::new(),
-    };
-    let mut verdict = check(&account, |n| Kind::of(n).fate());
-    check_letter_table(world, &mut verdict).await?;
-    verdicts.insert(EVENTS.name.to_owned(), verdict);
+    world.servers.replicated().await?;
+    for (holder, warehouse) in world.servers.holders() {
+        let account = Account {
+            published: ledger::read(&world.ledger(EVENTS.name))?,
+            rows: rows(world, warehouse, EVENTS).await?,
+            letters: world.kafka.letters(DEAD_LETTERS).await?,
+            gone: Vec::new(),
+        };
+        verdicts.insert(format!("{}{holder}", EVENTS.name), check(&account, |n| Kind::of(n).fate()));
+    }
+    if let (Running::Embedded(_), Some(verdict)) = (&world.servers.running, verdicts.get_mut(EVENTS.name)) {
+        check_letter_table(world, verdict).await?;
+        verdicts.extend(destructible(world).await?);
+    }
+    Ok(verdicts)
+}
 
+/// The verdicts about the topics that are deleted, or lose records to retention.
+async fn destructible(world: &World) -> anyhow::Result<Vec<(String, Verdict)>> {
     // What nobody had read when retention came may be missing, if a sink has told so.
     let lows = world.brief.lows();
+    let told = told(world)?;
     let overtaken =
         told.iter().filter(|(topic, ..)| topic == BRIEF.name).filter_map(|(_, partition, first, end)| {
             let low = lows.get(partition)?;
@@ -87,12 +97,12 @@ pub(crate) async fn verdicts(world: &World) -> anyhow::Result<BTreeMap<String, V
         });
     let account = Account {
         published: ledger::read(&world.ledger(BRIEF.name))?,
-        rows: rows(world, BRIEF).await?,
+        rows: rows(world, world.servers.warehouse(), BRIEF).await?,
         letters: Vec::new(),
         gone: overtaken.collect(),
     };
-    verdicts.insert(BRIEF.name.to_owned(), check(&account, |_| Fate::Row));
-    verdicts.extend(lives(world).await?);
+    let mut verdicts = lives(world).await?;
+    verdicts.push((BRIEF.name.to_owned(), check(&account, |_| Fate::Row)));
     Ok(verdicts)
 }
 
@@ -107,7 +117,7 @@ async fn lives(world: &World) -> anyhow::Result<Vec<(String, Verdict)>> {
         accounts.push(Account { published, ..Account::default() });
     }
     let last = accounts.len().checked_sub(1).context("the topic was never published to")?;
-    for row in rows(world, DOOMED).await? {
+    for row in rows(world, world.servers.warehouse(), DOOMED).await? {
         // A row that nobody published is a stranger in the last life as well.
         accounts[of_life.get(&row.n).copied().unwrap_or(last)].rows.push(row);
     }
@@ -125,13 +135,15 @@ async fn lives(world: &World) -> anyhow::Result<Vec<(String, Verdict)>> {
     Ok(accounts.iter().enumerate().map(named).collect())
 }
 
-async fn rows(world: &World, topic: Topic) -> anyhow::Result<Vec<Seen>> {
+async fn rows(world: &World, warehouse: &Warehouse, topic: Topic) -> anyhow::Result<Vec<Seen>> {
     let sql = format!(
-        "SELECT n, _partition, _offset, _block_number, \
-         pad = leftPad(toString(n), 200, '0') AND mark = 'keep' AND _topic = '{0}' FROM faults.{0}",
-        topic.name
+        "SELECT n, _partition, _offset, {1}, pad = concat(substring('{2:0>200}', 1, 200 - length(toString(n))), \
+         toString(n)) AND mark = 'keep' AND _topic = '{0}' FROM faults.{0}",
+        topic.name,
+        world.servers.place(),
+        "",
     );
-    let rows = world.warehouse.rows::<5>(&sql).await?;
+    let rows = warehouse.rows::<5>(&sql).await?;
     let seen = |[n, partition, offset, place, whole]: [String; 5]| -> anyhow::Result<Seen> {
         let (n, partition, offset) = (n.parse()?, partition.parse()?, offset.parse()?);
         Ok(Seen { n, partition, offset, place: place.parse()?, whole: whole == "1" })
@@ -142,7 +154,7 @@ async fn rows(world: &World, topic: Topic) -> anyhow::Result<Vec<Seen>> {
 /// The table of dead letters holds the same letters as the topic, each once.
 async fn check_letter_table(world: &World, verdict: &mut Verdict) -> anyhow::Result<()> {
     let sql = "SELECT count(), uniqExact(partition, offset) FROM faults.dead_letters WHERE topic = 'events'";
-    let counts = world.warehouse.rows::<2>(sql).await?;
+    let counts = world.servers.warehouse().rows::<2>(sql).await?;
     let [count, distinct] = counts.first().context("no counts of dead letters")?;
     let expected = verdict.letters.to_string();
     if *count != expected || *distinct != expected {
@@ -189,6 +201,12 @@ pub(crate) async fn alive(world: &World) -> anyhow::Result<()> {
     }
     if let Ok(mut brokers) = world.brokers.try_lock() {
         let ended = brokers.ended();
+        ensure!(ended.is_empty(), "{}", ended.join("\n"));
+    }
+    if let Running::Cluster(cluster) = &world.servers.running
+        && let Ok(mut cluster) = cluster.try_lock()
+    {
+        let ended = cluster.ended();
         ensure!(ended.is_empty(), "{}", ended.join("\n"));
     }
     Ok(())

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use fastrand::Rng;
 use rustix::process::Signal;
+use tidegate_engine::Engine;
 use tidegate_testkit::Harm;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use crate::cluster::{Cluster, Part};
 use crate::process;
+use crate::servers::Running;
 use crate::sinks::Sink;
 use crate::tally::Blow;
 use crate::world::{DEAD_LETTERS, EVENTS, World};
@@ -112,13 +116,56 @@ pub(crate) async fn on_brokers(world: &World, mut dice: Rng, until: Instant) -> 
     Ok(())
 }
 
-/// ClickHouse dies; its supervisor starts it again.
-pub(crate) async fn on_clickhouse(world: &World, mut dice: Rng, until: Instant) -> anyhow::Result<()> {
+/// ClickHouse dies.
+pub(crate) async fn on_clickhouse(world: &World, dice: Rng, until: Instant) -> anyhow::Result<()> {
+    match &world.servers.running {
+        Running::Embedded(engine) => {
+            on_engine(world, engine, dice, until).await;
+            Ok(())
+        }
+        Running::Cluster(cluster) => on_cluster(world, cluster, dice, until).await,
+    }
+}
+
+/// Its supervisor starts it again.
+async fn on_engine(world: &World, engine: &Engine, mut dice: Rng, until: Instant) {
     while pause(&mut dice, (10.0, 35.0), until).await {
-        if let Some(id) = world.engine.child_id() {
+        if let Some(id) = engine.child_id() {
             process::kill_id(id);
             world.tally.blow(Blow::ClickhouseKilled, "clickhouse killed");
         }
+    }
+}
+
+/// Nodes, ZooKeeper and HAProxy die or stand still, one at a time.
+async fn on_cluster(
+    world: &World,
+    cluster: &Mutex<Cluster>,
+    mut dice: Rng,
+    until: Instant,
+) -> anyhow::Result<()> {
+    while pause(&mut dice, (3.0, 12.0), until).await {
+        let mut cluster = cluster.lock().await;
+        let at = dice.usize(..cluster.members.len());
+        let member = &mut cluster.members[at];
+        let (killed, stopped) = match member.part {
+            Part::Node => (Blow::NodeKilled, Blow::NodeStopped),
+            Part::Zookeeper => (Blow::ZookeeperKilled, Blow::ZookeeperStopped),
+            Part::Balancer => (Blow::BalancerKilled, Blow::BalancerStopped),
+        };
+        let away = between(&mut dice, (0.5, 12.0));
+        if dice.u32(..3) > 0 {
+            member.kill();
+            world.tally.blow(killed, &format!("{} killed, for {away:.1?}", member.name));
+            sleep(away).await;
+            member.start()?;
+        } else {
+            member.signal(Signal::STOP)?;
+            world.tally.blow(stopped, &format!("{} stands still for {away:.1?}", member.name));
+            sleep(away).await;
+            member.signal(Signal::CONT)?;
+        }
+        cluster.well_again().await?;
     }
     Ok(())
 }
@@ -204,7 +251,8 @@ async fn recreate(world: &World, dice: &mut Rng) -> anyhow::Result<()> {
         sleep(between(dice, (0.0, 4.0))).await;
     }
     world.tally.blow(Blow::TopicRecreated, "topic `doomed` deleted and created again");
-    doomed.begin_anew(world, between(dice, (0.0, 3.0))).await
+    // Long enough to be noticed: Kafka takes commits of the former topic for the new one (docs/reliability.md).
+    doomed.begin_anew(world, between(dice, (2.0, 5.0))).await
 }
 
 /// All sinks are away, or stand still for less than their session, while retention removes what they have not read.

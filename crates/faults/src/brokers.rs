@@ -255,6 +255,6 @@ fn jars() -> anyhow::Result<PathBuf> {
 }
 
 /// What is free now may be taken when Kafka starts; then it says so and ends.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -7,11 +7,13 @@ mod account;
 mod blows;
 mod brokers;
 mod check;
+mod cluster;
 mod http;
 mod kafka;
 mod ledger;
 mod process;
 mod report;
+mod servers;
 mod sinks;
 mod stream;
 mod tally;
@@ -28,7 +30,8 @@ use tokio::time::sleep;
 
 use crate::brokers::Layout;
 use crate::report::Report;
-use crate::world::{BRIEF, EVENTS, Plan, World};
+use crate::servers::{Running, ServersPlan};
+use crate::world::{DOOMED, Plan, World};
 
 /// Breaks sinks, Kafka and ClickHouse for some minutes, then accounts for every record.
 #[derive(Debug, Parser)]
@@ -46,6 +49,9 @@ struct Flags {
     /// Three controllers and three brokers, or three processes that are both.
     #[arg(long, env = "LAYOUT", value_enum, default_value = "apart")]
     layout: LayoutFlag,
+    /// Which ClickHouse: the embedded one, or two replicated nodes of 18.16, behind HAProxy or each by its address.
+    #[arg(long, env = "SERVERS", value_enum, default_value = "embedded")]
+    servers: ServersFlag,
     /// Where everything is kept; what is there is removed first, and again after a run that went well.
     #[arg(long, default_value = "target/faults")]
     folder: PathBuf,
@@ -61,6 +67,13 @@ struct Flags {
 enum LayoutFlag {
     Apart,
     Together,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ServersFlag {
+    Embedded,
+    Balanced,
+    Replicas,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,10 +116,15 @@ async fn run(flags: &Flags, seed: u64) -> anyhow::Result<Report> {
         LayoutFlag::Apart => Layout::Apart,
         LayoutFlag::Together => Layout::Together,
     };
+    let servers = match flags.servers {
+        ServersFlag::Embedded => ServersPlan::Embedded,
+        ServersFlag::Balanced => ServersPlan::Balanced,
+        ServersFlag::Replicas => ServersPlan::Replicas,
+    };
     std::fs::create_dir_all(&flags.folder)?;
     let folder = flags.folder.canonicalize()?;
     eprintln!("seed {seed}, {} minutes, {} records a second", flags.minutes, flags.rate);
-    let world = World::start(Plan { seed, layout, rate: flags.rate, program, folder }).await?;
+    let world = World::start(Plan { seed, layout, servers, rate: flags.rate, program, folder }).await?;
     let report = tokio::select! {
         report = breaking(&world, Duration::from_secs_f64(flags.minutes * 60.0)) => report?,
         stopped = tokio::signal::ctrl_c() => {
@@ -123,28 +141,39 @@ async fn run(flags: &Flags, seed: u64) -> anyhow::Result<Report> {
 }
 
 async fn breaking(world: &World, duration: Duration) -> anyhow::Result<Report> {
-    let (events, brief) = (world.publish(EVENTS)?, world.publish(BRIEF)?);
+    let lasting = world.topics().iter().filter(|topic| **topic != DOOMED);
+    let streams = lasting.map(|topic| world.publish(*topic)).collect::<anyhow::Result<Vec<_>>>()?;
     let until = Instant::now() + duration;
     // Each hand has dice of its own: what one does never shifts what another does.
     let mut dice = Rng::with_seed(world.plan.seed);
     let (a, b, c, d, e) = (dice.fork(), dice.fork(), dice.fork(), dice.fork(), dice.fork());
-    let hands = async {
+    let clickhouse = async {
         tokio::try_join!(
             blows::on_sinks(world, a, until),
-            blows::on_brokers(world, b, until),
             blows::on_clickhouse(world, c, until),
             blows::on_inserts(world, d, until),
-            blows::on_topics(world, e, until),
         )
     };
+    // A run on the old cluster is about ClickHouse alone.
+    let kafka = async {
+        match world.servers.running {
+            Running::Cluster(_) => Ok(()),
+            Running::Embedded(_) => {
+                tokio::try_join!(blows::on_brokers(world, b, until), blows::on_topics(world, e, until))
+                    .map(drop)
+            }
+        }
+    };
+    let hands = async { tokio::try_join!(clickhouse, kafka) };
     tokio::select! {
         done = hands => done.map(drop)?,
-        died = watch(world, || events.sent()) => died?,
+        died = watch(world, || streams[0].sent()) => died?,
     }
     blows::relent(world).await?;
     world.doomed.lock().await.end().await?;
-    events.stop().await.context("stop publishing")?;
-    brief.stop().await.context("stop publishing")?;
+    for stream in streams {
+        stream.stop().await.context("stop publishing")?;
+    }
     world.tally.say("everything is published; waiting until it is settled");
     account::settled(world).await?;
     for sink in world.sinks.lock().await.iter_mut() {
@@ -162,7 +191,7 @@ async fn watch(world: &World, sent: impl Fn() -> u64) -> anyhow::Result<()> {
         seconds += 1;
         account::alive(world).await?;
         if seconds.is_multiple_of(20) {
-            let rows = world.warehouse.query("SELECT count() FROM faults.events").await;
+            let rows = world.servers.warehouse().query("SELECT count() FROM faults.events").await;
             let rows = rows.map_or_else(|_| "unknown".to_owned(), |count| count.trim().to_owned());
             world.tally.say(&format!("events: {} sent, {rows} rows", sent()));
         }

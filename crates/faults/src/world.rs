@@ -10,15 +10,14 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
 use tidegate_testkit::HarmfulProxy;
 use tokio::sync::Mutex;
 
 use crate::blows::SESSION;
 use crate::brokers::{Brokers, Layout, PASSWORD, USER};
-use crate::http::Warehouse;
 use crate::kafka::{Kafka, Topic};
 use crate::ledger::Kind;
+use crate::servers::{Servers, ServersPlan};
 use crate::sinks::Sink;
 use crate::stream::{Flow, Stream};
 use crate::tally::Tally;
@@ -37,6 +36,7 @@ const KAFKA_START: Duration = Duration::from_secs(180);
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) layout: Layout,
+    pub(crate) servers: ServersPlan,
     /// Records a second into `events`.
     pub(crate) rate: f64,
     /// The `tidegate` to run.
@@ -50,9 +50,8 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     pub(crate) kafka: Kafka,
     pub(crate) brokers: Mutex<Brokers>,
-    pub(crate) engine: Engine,
+    pub(crate) servers: Servers,
     pub(crate) proxy: HarmfulProxy,
-    pub(crate) warehouse: Warehouse,
     pub(crate) sinks: Mutex<Vec<Sink>>,
     pub(crate) doomed: Mutex<Doomed>,
     pub(crate) brief: Brief,
@@ -84,29 +83,22 @@ impl World {
             std::fs::create_dir_all(&part).with_context(|| format!("create {}", part.display()))?;
         }
         let tally = Tally::new();
-        let (brokers, engine) =
-            tokio::join!(start_brokers(folder.join("kafka"), plan.layout), start_engine(&plan));
-        let (brokers, engine) = (brokers?, engine?);
+        let (brokers, servers) =
+            tokio::join!(start_brokers(folder.join("kafka"), plan.layout), Servers::start(&plan));
+        let (brokers, servers) = (brokers?, servers?);
         let kafka = Kafka::at(&brokers.addresses());
         kafka.well(KAFKA_START).await?;
-        for topic in [EVENTS, DOOMED, BRIEF] {
-            kafka.create(topic).await?;
+        for topic in servers.topics() {
+            kafka.create(*topic).await?;
         }
         tally.say("kafka and clickhouse are up");
-        let proxy = HarmfulProxy::start(engine.http()).await.context("start the proxy")?;
-        let credentials = engine.credentials();
-        let warehouse = Warehouse {
-            address: engine.http().to_string(),
-            user: credentials.user.to_owned(),
-            password: credentials.password().to_owned(),
-        };
-        create_tables(&warehouse).await?;
+        let proxy = HarmfulProxy::start(servers.upstream()).await.context("start the proxy")?;
+        servers.create_tables().await?;
         let world = Self {
             tally,
             brokers: Mutex::new(brokers),
-            engine,
+            servers,
             proxy,
-            warehouse,
             sinks: Mutex::new(Vec::new()),
             doomed: Mutex::new(Doomed { lives: Vec::new(), stream: None, next: 0 }),
             brief: Brief { topic: BRIEF, lows: StdMutex::default() },
@@ -115,8 +107,15 @@ impl World {
             plan,
         };
         world.configure().await?;
-        world.doomed.lock().await.begin(&world)?;
+        if world.topics().contains(&DOOMED) {
+            world.doomed.lock().await.begin(&world)?;
+        }
         Ok(world)
+    }
+
+    /// The topics that the sinks read.
+    pub(crate) fn topics(&self) -> &'static [Topic] {
+        self.servers.topics()
     }
 
     /// The group of the connector that reads a topic.
@@ -155,22 +154,24 @@ impl World {
         let connector = |topic: Topic| {
             format!(
                 "  - {{name: {name}, topics: [{name}], table: {name}, halt_when: never, \
-                 batch: {{rows_max: 500, bytes_max: 8MiB, linger: 250ms}}, \
+                 batch: {{rows_max: 500, bytes_max: 8MiB, linger: {linger}}}, \
                  dead_letters: {{partitions: {partitions}, replication: 3}}}}\n",
                 name = topic.name,
                 partitions = topic.partitions,
+                linger = self.servers.linger(),
             )
         };
-        let connectors: String = [EVENTS, DOOMED, BRIEF].map(connector).concat();
+        let connectors: String = self.topics().iter().copied().map(connector).collect();
+        let warehouse = self.servers.warehouse();
         let text = format!(
             "kafka: {{brokers: {brokers:?}, sasl: {{mechanism: scram-sha-512, user: {USER}, \
              password: \"{PASSWORD}\"}}, properties: {{session.timeout.ms: \"{}\"}}}}\n\
-             clickhouse: {{urls: [\"http://{}\"], database: faults, user: \"{}\", password: \"{}\"}}\n\
+             clickhouse: {{urls: {:?}, database: faults, user: \"{}\", password: \"{}\"}}\n\
              api: {{listen: \"127.0.0.1:0\"}}\nmemory_max: 128MiB\nconnectors:\n{connectors}",
             SESSION.as_millis(),
-            self.proxy.address(),
-            self.warehouse.user,
-            self.warehouse.password,
+            self.servers.urls(self.proxy.address()),
+            warehouse.user,
+            warehouse.password,
         );
         let path = self.plan.folder.join("sink.yaml");
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -225,29 +226,6 @@ impl Brief {
 
 async fn start_brokers(folder: PathBuf, layout: Layout) -> anyhow::Result<Brokers> {
     tokio::task::spawn_blocking(move || Brokers::start(&folder, layout)).await?.context("start Kafka")
-}
-
-async fn start_engine(plan: &Plan) -> anyhow::Result<Engine> {
-    let library = EngineLibrary::find(None).context("find ClickHouse")?;
-    let mut options = EngineOptions::new(plan.folder.join("clickhouse"), library);
-    options.program.path = Some(plan.program.clone());
-    Engine::start(options).await.context("start ClickHouse")
-}
-
-/// Tables whose rows know which insert brought them: that is what order is checked by.
-async fn create_tables(warehouse: &Warehouse) -> anyhow::Result<()> {
-    warehouse.query("CREATE DATABASE faults").await?;
-    for topic in [EVENTS, DOOMED, BRIEF] {
-        let sql = format!(
-            "CREATE TABLE faults.{} (n UInt64, pad String, mark LowCardinality(String), _topic String, \
-             _partition Int32, _offset Int64, CONSTRAINT welcome CHECK mark != 'refuse') \
-             ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000, \
-             enable_block_number_column = 1",
-            topic.name
-        );
-        warehouse.query(&sql).await?;
-    }
-    Ok(())
 }
 
 /// Removes a folder that a run has used.
