@@ -112,7 +112,17 @@ impl ConsumerContext for SourceContext {
 /// Tells librdkafka that these partitions are given up, as the group's protocol wants it told.
 pub(crate) fn let_go(consumer: &BaseConsumer<SourceContext>, list: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        RebalanceProtocol::Cooperative => {
+            // Those that were accepted and not yet taken cannot be given back.
+            let taken = consumer.assignment()?;
+            let mut back = TopicPartitionList::new();
+            for element in list.elements() {
+                if taken.find_partition(element.topic(), element.partition()).is_some() {
+                    back.add_partition(element.topic(), element.partition());
+                }
+            }
+            consumer.incremental_unassign(&back)
+        }
         RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
     }
 }

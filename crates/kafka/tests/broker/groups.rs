@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidegate_core::{Checkpoint, FaultKind};
 use tidegate_kafka::{AssignmentStrategy, SourceOptions};
 use tidegate_pipeline::port::CheckpointLog;
@@ -60,4 +65,62 @@ async fn a_commit_after_the_source_is_closed_is_fenced() {
     source.close().await;
     let late = checkpoints.commit(assigned[&zero].epoch, &zero, Checkpoint::settled(1)).await;
     assert_eq!(late.unwrap_err().kind, FaultKind::Fenced);
+}
+
+/// A transaction that has offset 3 of partition 0 and does not end.
+async fn hold_offset(stack: &Stack) -> BaseProducer {
+    let address = stack.address.to_string();
+    let held = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", address);
+        let producer: BaseProducer = config.clone().set("transactional.id", "dead").create().unwrap();
+        let outsider: BaseConsumer = config.set("group.id", "g").create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(3)).unwrap();
+        producer.init_transactions(DEADLINE).unwrap();
+        producer.begin_transaction().unwrap();
+        let group = outsider.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&list, &group, DEADLINE).unwrap();
+        producer
+    });
+    held.await.unwrap()
+}
+
+/// Waits until the group has so many members, and none of them is waited for.
+async fn stable(stack: &Stack, n_members: usize) {
+    let config = ClientConfig::new().set("bootstrap.servers", stack.address.to_string()).clone();
+    let waiting = tokio::task::spawn_blocking(move || {
+        let viewer: BaseConsumer = config.create().unwrap();
+        loop {
+            let groups = viewer.fetch_group_list(Some("g"), DEADLINE).unwrap();
+            if groups.groups().iter().any(|g| g.state() == "Stable" && g.members().len() == n_members) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    waiting.await.unwrap();
+}
+
+/// A process that died in a transaction leaves it open for half a minute. A member that is given its partition would
+/// keep the group from its next rebalance for as long, if it accepted what it is given only once it knows all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_a_transaction_holds_keeps_back_its_partition_alone() {
+    let stack = Stack::with_topic("t", 2).await;
+    let held = hold_offset(&stack).await;
+    let (zero, one) = (partition("t", 0), partition("t", 1));
+    let mut old = stack.member(&["t"]);
+    old.until("the other partition assigned", |member| member.owns(&one)).await;
+    assert!(!old.owns(&zero));
+    let mut new = stack.member(&["t"]);
+    // The group rebalances while the offset is held.
+    let listening = async {
+        tokio::join!(old.until("no end", |_| false), new.until("no end", |_| false));
+    };
+    tokio::select! {
+        () = stable(&stack, 2) => {}
+        () = listening => unreachable!("nothing ends it"),
+    }
+    held.abort_transaction(DEADLINE).unwrap();
+    share(&mut old, &mut new).await;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
@@ -18,10 +18,18 @@ use crate::fault::fault;
 use crate::source::context::{Change, let_go};
 use crate::source::start::{Remark, Start, resolve};
 
+/// How long a partition's start is asked for again, one partition at a time: others are being read.
+const LATE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What is to be done, and not before when.
 #[derive(Debug, Default)]
 pub(super) struct Duties {
-    given: Option<Vec<TopicPartition>>,
+    /// Partitions that the group gave us and whose start is not known yet.
+    given: Vec<TopicPartition>,
+    /// Whether their starts could not be told together.
+    singly: bool,
+    /// Whether the group waits for our answer: under the eager protocol only.
+    unanswered: bool,
     range_check: bool,
     not_before: Option<Instant>,
 }
@@ -34,7 +42,7 @@ impl Duties {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.given.is_none() && !self.range_check
+        self.given.is_empty() && !self.unanswered && !self.range_check
     }
 
     fn due(&self) -> bool {
@@ -55,15 +63,10 @@ impl Reader {
     }
 
     fn try_duties(&mut self) -> Result<(), Fault> {
-        loop {
-            if let Some(given) = self.duties.given.clone() {
-                self.assign(&given)?;
-                self.duties.given = None;
-            }
-            let Some(change) = self.consumer.context().next_change() else { break };
+        while let Some(change) = self.consumer.context().next_change() {
             self.shared.counters.rebalances.fetch_add(1, Ordering::Relaxed);
             match change {
-                Change::Given(partitions) => self.duties.given = Some(partitions),
+                Change::Given(partitions) => self.accept(partitions)?,
                 Change::Taken { partitions, lost } => self.give_up(&partitions, lost),
             }
         }
@@ -71,11 +74,53 @@ impl Reader {
             self.check_range()?;
             self.duties.range_check = false;
         }
+        self.assign_given()
+    }
+
+    /// The group gave us partitions. The member accepts them at once: until it does it cannot join the next
+    /// rebalance, and the whole group would wait for it as long as one partition's start cannot be told (its
+    /// offset may be held by the transaction of a process that died).
+    fn accept(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Fault> {
+        self.duties.singly = false;
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                self.duties.given.extend(partitions);
+                let accepted = self.consumer.incremental_assign(&TopicPartitionList::new());
+                accepted.map_err(|error| fault(&error, "accept the assigned partitions"))
+            }
+            // All partitions are given at once, and there is one answer.
+            RebalanceProtocol::Eager | RebalanceProtocol::None => {
+                self.duties.given = partitions;
+                self.duties.unanswered = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the partitions that we were given: together if that goes, else one after the other.
+    fn assign_given(&mut self) -> Result<(), Fault> {
+        if self.duties.given.is_empty() && !self.duties.unanswered {
+            return Ok(());
+        }
+        if self.duties.unanswered || !self.duties.singly {
+            let given = self.duties.given.clone();
+            self.duties.singly = true;
+            self.assign(&given, REQUEST_TIMEOUT)?;
+            self.duties.given.clear();
+            self.duties.unanswered = false;
+            return Ok(());
+        }
+        // The next try begins with another one.
+        self.duties.given.rotate_left(1);
+        if let Some(next) = self.duties.given.last().cloned() {
+            self.assign(&[next], LATE_TIMEOUT)?;
+            self.duties.given.pop();
+        }
         Ok(())
     }
 
-    fn assign(&mut self, given: &[TopicPartition]) -> Result<(), Fault> {
-        let starts = resolve(&self.consumer, given, self.reset, REQUEST_TIMEOUT)?;
+    fn assign(&mut self, given: &[TopicPartition], timeout: Duration) -> Result<(), Fault> {
+        let starts = resolve(&self.consumer, given, self.reset, timeout)?;
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (source, start) in &starts {
             let mut element = list.add_partition(&source.topic, source.partition);
@@ -130,6 +175,8 @@ impl Reader {
     }
 
     fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) {
+        self.duties.given.retain(|given| !partitions.contains(given));
+        self.duties.unanswered = false;
         if lost {
             // Another member may have them: nothing more may be committed, whatever the generation.
             self.shared.ownership.close(partitions);
@@ -145,6 +192,8 @@ impl Reader {
 
     /// Tells the pipeline that these partitions go, and waits until it has let go of them.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
+        let opened = |source: &&TopicPartition| self.open.iter().any(|open| open.source == **source);
+        let partitions: Vec<TopicPartition> = partitions.iter().filter(opened).cloned().collect();
         let gone = |source: &TopicPartition| partitions.contains(source);
         self.open.retain(|open| !gone(&open.source));
         self.outbox.retain(|event| match event {
@@ -159,7 +208,7 @@ impl Reader {
             return;
         }
         let (done, mut wait) = oneshot::channel();
-        self.shared.queue.overtake(SourceEvent::Revoked { partitions: partitions.to_vec(), done });
+        self.shared.queue.overtake(SourceEvent::Revoked { partitions: partitions.clone(), done });
         let deadline = Instant::now() + self.revoke_wait_max;
         while matches!(wait.try_recv(), Err(TryRecvError::Empty)) {
             if Instant::now() >= deadline {
