@@ -188,12 +188,19 @@ impl Committer {
                 return round.into_iter().for_each(|commit| answer(commit, Ok(())));
             };
             match error.kind {
-                Refusal::OnePartition if round.len() > 1 => {
+                Refusal::OnePartition | Refusal::Unknown if round.len() > 1 => {
                     return round.into_iter().for_each(|commit| self.commit(vec![commit]));
                 }
                 Refusal::Rebalance if Instant::now() < deadline => {
                     debug!(fault = %error.fault, "a commit waits for the rebalance");
                     std::thread::sleep(REBALANCE_DELAY);
+                }
+                Refusal::Unknown => {
+                    // Of several in one commit all begin anew: which of them is unknown is not said.
+                    let members = round.iter().flat_map(|commit| &commit.members);
+                    members.for_each(|(_, source, _)| self.group.ownership.lose(source));
+                    let fenced = Fault { kind: FaultKind::Fenced, ..error.fault };
+                    return round.into_iter().for_each(|commit| answer(commit, Err(fenced.clone())));
                 }
                 Refusal::OnePartition | Refusal::Rebalance | Refusal::Whole => {
                     return round.into_iter().for_each(|commit| answer(commit, Err(error.fault.clone())));
@@ -254,6 +261,8 @@ struct CommitError {
 enum Refusal {
     /// One of several partitions, and it is not known which.
     OnePartition,
+    /// The same, and it does not exist.
+    Unknown,
     /// The member, until the rebalance is over.
     Rebalance,
     /// All of the request.
@@ -278,10 +287,10 @@ fn refusal(code: RDKafkaErrorCode) -> Refusal {
     match code {
         RDKafkaErrorCode::InvalidCommitOffsetSize
         | RDKafkaErrorCode::OffsetMetadataTooLarge
-        | RDKafkaErrorCode::TopicAuthorizationFailed
-        | RDKafkaErrorCode::UnknownPartition
+        | RDKafkaErrorCode::TopicAuthorizationFailed => Refusal::OnePartition,
+        RDKafkaErrorCode::UnknownPartition
         | RDKafkaErrorCode::UnknownTopic
-        | RDKafkaErrorCode::UnknownTopicOrPartition => Refusal::OnePartition,
+        | RDKafkaErrorCode::UnknownTopicOrPartition => Refusal::Unknown,
         RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::IllegalGeneration
         | RDKafkaErrorCode::RebalanceInProgress

@@ -18,6 +18,7 @@ type Epochs = HashMap<TopicPartition, Epoch>;
 pub(crate) struct Ownership {
     epochs: RwLock<Epochs>,
     last: Mutex<u64>,
+    gone: Mutex<Vec<TopicPartition>>,
 }
 
 /// Keeps every partition in its epoch until it is dropped.
@@ -47,6 +48,18 @@ impl Ownership {
     /// Closes every epoch, as [`Ownership::close`] does.
     pub(crate) fn close_all(&self) {
         self.epochs.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Closes the epoch of a partition that Kafka does not know: its topic was deleted. One that is created
+    /// again under that name has other records at the same offsets, of which no commit may be made.
+    pub(crate) fn lose(&self, partition: &TopicPartition) {
+        self.close([partition]);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).push(partition.clone());
+    }
+
+    /// The partitions that were lost since the last call.
+    pub(crate) fn take_gone(&self) -> Vec<TopicPartition> {
+        std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Keeps the epochs as they are while the answer lives.
@@ -89,6 +102,17 @@ mod tests {
         assert!(second > first);
         assert_eq!(ownership.hold().check(&a, first).unwrap_err().kind, FaultKind::Fenced);
         assert_eq!(ownership.hold().check(&a, second), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_partition_is_fenced_and_told_once() {
+        let ownership = Ownership::default();
+        let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let epoch = ownership.open([&a, &b]);
+        ownership.lose(&a);
+        assert_eq!(ownership.hold().check(&a, epoch).unwrap_err().kind, FaultKind::Fenced);
+        assert_eq!(ownership.hold().check(&b, epoch), Ok(()));
+        assert_eq!((ownership.take_gone(), ownership.take_gone()), (vec![a], vec![]));
     }
 
     #[test]

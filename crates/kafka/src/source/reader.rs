@@ -266,6 +266,12 @@ impl Reader {
         };
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::LogTruncation => self.duties.check_range(),
+            RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition => {
+                self.duties.look_for_gone();
+                self.tell(of_code(code, &doing));
+            }
             _ => self.tell(of_code(code, &doing)),
         }
         if let KafkaError::MessageConsumptionFatal(_) = error {

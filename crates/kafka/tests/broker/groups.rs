@@ -4,10 +4,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidegate_core::{Checkpoint, FaultKind};
-use tidegate_kafka::{AssignmentStrategy, SourceOptions};
+use tidegate_kafka::{AssignmentStrategy, SourceOptions, TopicSpec};
 use tidegate_pipeline::port::CheckpointLog;
 
-use crate::stack::{DEADLINE, Member, Stack, partition};
+use crate::stack::{DEADLINE, Member, Stack, partition, values};
 
 /// Lets both members take events until they share the partitions.
 async fn share(old: &mut Member, new: &mut Member) {
@@ -123,4 +123,26 @@ async fn an_offset_that_a_transaction_holds_keeps_back_its_partition_alone() {
     }
     held.abort_transaction(DEADLINE).unwrap();
     share(&mut old, &mut new).await;
+}
+
+/// A process that has read a topic to its end commits what it read, and the topic is another by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_created_again_takes_no_commit_of_its_former_life() {
+    let stack = Stack::with_topic("t", 1).await;
+    let zero = partition("t", 0);
+    stack.publish("t", 0, values(3, 20)).await;
+    let mut member = stack.member(&["t"]);
+    let n_read = |member: &Member| member.offsets.values().flatten().count();
+    member.until("all read", |member| n_read(member) == 3).await;
+    let former = member.assigned[&zero].epoch;
+    stack.admin().delete_topic("t").await.unwrap();
+    let late = member.commit(&zero, Checkpoint::settled(3)).await;
+    assert_eq!(late.unwrap_err().kind, FaultKind::Fenced);
+    stack.topic(TopicSpec::new("t", 1)).await;
+    stack.publish("t", 0, values(5, 20)).await;
+    let late = member.checkpoints.commit(former, &zero, Checkpoint::settled(3)).await;
+    assert_eq!(late.unwrap_err().kind, FaultKind::Fenced);
+    member.until("read anew", |member| n_read(member) == 8).await;
+    assert_eq!(member.offsets[&zero], [0, 1, 2, 0, 1, 2, 3, 4]);
+    assert_eq!(member.commit(&zero, Checkpoint::settled(5)).await, Ok(()));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, Fault, Records, TopicPartition};
+use tidegate_core::{Checkpoint, Fault, FaultKind, Records, TopicPartition};
 use tidegate_pipeline::port::{Assignment, Epoch, SourceEvent};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Open, REQUEST_TIMEOUT, RETRY_DELAY, Reader, list};
 use crate::fault::fault;
 use crate::source::context::{Change, let_go};
-use crate::source::start::{Remark, Start, resolve};
+use crate::source::start::{Remark, Start, resolve, watermarks};
 
 /// How long a partition's start is asked for again, one partition at a time: others are being read.
 const LATE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub(super) struct Duties {
     /// Whether the group waits for our answer: under the eager protocol only.
     unanswered: bool,
     range_check: bool,
+    /// Whether Kafka has said of some partition that it does not know it.
+    gone_check: bool,
     not_before: Option<Instant>,
 }
 
@@ -38,6 +40,11 @@ impl Duties {
     /// Asks for every partition's place in its log to be checked.
     pub(super) fn check_range(&mut self) {
         self.range_check = true;
+    }
+
+    /// Asks for every partition to be looked for.
+    pub(super) fn look_for_gone(&mut self) {
+        self.gone_check = true;
     }
 
     /// Whether nothing waits.
@@ -70,6 +77,10 @@ impl Reader {
                 Change::Taken { partitions, lost } => self.give_up(&partitions, lost),
             }
         }
+        if std::mem::take(&mut self.duties.gone_check) {
+            self.lose_gone();
+        }
+        self.give_back_gone()?;
         if self.duties.range_check {
             self.check_range()?;
             self.duties.range_check = false;
@@ -91,6 +102,37 @@ impl Reader {
             // All partitions are given at once, and there is one answer.
             RebalanceProtocol::Eager | RebalanceProtocol::None => {
                 self.duties.given = partitions;
+                self.duties.unanswered = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// What the pipeline still has of a partition that is gone must not be committed once it is there again.
+    fn lose_gone(&self) {
+        for open in &self.open {
+            let found = watermarks(&self.consumer, std::slice::from_ref(&open.source), LATE_TIMEOUT);
+            if found.is_err_and(|fault| fault.kind == FaultKind::Missing) {
+                self.shared.ownership.lose(&open.source);
+            }
+        }
+    }
+
+    /// Partitions that Kafka does not know any more begin anew, wherever the group is once they are there again.
+    fn give_back_gone(&mut self) -> Result<(), Fault> {
+        let mut gone = self.shared.ownership.take_gone();
+        gone.retain(|source| self.open.iter().any(|open| open.source == *source));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.let_go(&gone);
+        self.duties.given.extend(gone.iter().cloned());
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                let back = let_go(&self.consumer, &list(&gone, Offset::Invalid));
+                back.map_err(|error| fault(&error, "stop reading partitions that are gone"))
+            }
+            RebalanceProtocol::Eager | RebalanceProtocol::None => {
                 self.duties.unanswered = true;
                 Ok(())
             }
@@ -122,6 +164,12 @@ impl Reader {
     fn assign(&mut self, given: &[TopicPartition], timeout: Duration) -> Result<(), Fault> {
         let starts = resolve(&self.consumer, given, self.reset, timeout)?;
         let mut list = TopicPartitionList::with_capacity(starts.len());
+        // The eager protocol knows only whole assignments.
+        let eager = !matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        for open in self.open.iter().filter(|_| eager) {
+            let mut element = list.add_partition(&open.source.topic, open.source.partition);
+            element.set_offset(Offset::Offset(open.position)).expect("a position has a number");
+        }
         for (source, start) in &starts {
             let mut element = list.add_partition(&source.topic, source.partition);
             element
