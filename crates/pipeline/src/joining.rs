@@ -218,8 +218,11 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
 
     fn may_join(&self, batch: &Batch, course: &Course) -> bool {
         let company = self.shared.joining.n_partitions.load(Ordering::Relaxed) > 1;
-        // Who goes alone in the end must be able to ask its tables.
-        let parts = !batch.parts.is_empty() && batch.parts.iter().all(|part| part.plan.knows_positions());
+        // Who goes alone in the end must be able to ask its tables, and to take the token from others.
+        let able = |part: &Part| {
+            part.plan.knows_positions() && self.shared.tables.remembers_tokens(&part.plan.table.name)
+        };
+        let parts = !batch.parts.is_empty() && batch.parts.iter().all(able);
         let exactly_once = self.shared.settings.guarantee == Guarantee::ExactlyOnce;
         company && parts && exactly_once && !batch.full && course.may_join(&batch.part_ids())
     }

@@ -130,8 +130,8 @@ pub(crate) struct Tables<W> {
     /// The writers' schemas that an event's table has been compared with.
     evolved: Mutex<HashSet<(String, SchemaKey)>>,
     status: Status,
-    /// The tables whose weakness has been asked for.
-    weighed: Mutex<HashSet<String>>,
+    /// The tables whose weakness has been asked for, and whether they have none.
+    weighed: Mutex<HashMap<String, bool>>,
 }
 
 #[derive(Debug, Clone)]
@@ -238,18 +238,20 @@ impl<W: Warehouse> Tables<W> {
     /// Says, once a table, where an insert that is repeated may be stored twice. Only a warning, so what goes
     /// wrong with the question is no fault.
     async fn weigh(&self, table: &Table) {
-        let first = self.weighed.lock().unwrap_or_else(PoisonError::into_inner).insert(table.name.clone());
-        if !first || self.settings.guarantee != Delivery::ExactlyOnce {
+        if self.weighed().contains_key(&table.name) || self.settings.guarantee != Delivery::ExactlyOnce {
             return;
         }
         match self.warehouse.weakness(table).await {
-            Ok(None) => {}
+            Ok(None) => {
+                self.weighed().insert(table.name.clone(), true);
+            }
             Ok(Some(why)) => {
-                tracing::warn!(table = format!("{}.{}", table.database, table.name), "{why}");
-                self.status.weak(&table.name, why);
+                if self.weighed().insert(table.name.clone(), false).is_none() {
+                    tracing::warn!(table = format!("{}.{}", table.database, table.name), "{why}");
+                    self.status.weak(&table.name, why);
+                }
             }
             Err(error) => {
-                self.weighed.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.name);
                 tracing::warn!(%error, table = table.name, "ask what the table remembers of inserts");
             }
         }
@@ -299,6 +301,15 @@ impl<W: Warehouse> Tables<W> {
         }
         self.evolved().insert(seen);
         Ok(Some(plan).filter(|plan| plan.plan.fingerprint() != at_hand.plan.fingerprint()))
+    }
+
+    /// Whether the table stores an insert once however often it is sent under its token.
+    pub(crate) fn remembers_tokens(&self, table: &str) -> bool {
+        self.weighed().get(table) == Some(&true)
+    }
+
+    fn weighed(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.weighed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn evolved(&self) -> MutexGuard<'_, HashSet<(String, SchemaKey)>> {
