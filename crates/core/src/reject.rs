@@ -71,6 +71,8 @@ reason_codes! {
     NotJson => "not_json",
     /// The value is not the Avro encoding of its schema.
     NotAvro => "not_avro",
+    /// The value is not the Protobuf encoding of a message of its schema.
+    NotProtobuf => "not_protobuf",
     /// A JSON object names a member twice, so which value is meant cannot be told.
     DuplicateField => "duplicate_field",
     /// The value is null and the configuration does not say what a tombstone means.

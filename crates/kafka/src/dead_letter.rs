@@ -75,6 +75,7 @@ const fn exception_class(code: ReasonCode) -> &'static str {
         ReasonCode::NotUtf8
         | ReasonCode::NotJson
         | ReasonCode::NotAvro
+        | ReasonCode::NotProtobuf
         | ReasonCode::DuplicateField
         | ReasonCode::BadMagic
         | ReasonCode::UnknownSchemaId
