@@ -95,11 +95,7 @@ impl SchemaDocument {
     /// # Errors
     /// If the text is not a schema of these drafts.
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotJson {
-            message: error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let value = json(text)?;
         let draft = draft(&value)?;
         check_against_draft(&value, draft)?;
         let value = Arc::new(value);
@@ -114,6 +110,19 @@ impl SchemaDocument {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
         Ok(Self { text_hash, value, draft, registry: Arc::new(registry), pointers, dynamic })
+    }
+
+    /// Reads a document that refers to others by their names, which come before what refers to them. A
+    /// name is taken against the document's own `$id`; a referenced document is also found by the `$id`
+    /// that it has itself.
+    ///
+    /// # Errors
+    /// As [`SchemaDocument::parse`].
+    pub fn parse_with(text: &str, references: &[(&str, &str)]) -> Result<Self, SchemaError> {
+        if references.is_empty() {
+            return Self::parse(text);
+        }
+        Self::parse(&crate::bundle::bundled(text, references)?)
     }
 
     /// The schema at a JSON Pointer (RFC 6901, or the fragment of a URL with `#` before it).
@@ -226,6 +235,15 @@ impl JsonSchema {
     pub fn passes(&self, value: &Value) -> bool {
         self.compiled.general.passes(value)
     }
+}
+
+/// A text as JSON.
+pub(crate) fn json(text: &str) -> Result<Value, SchemaError> {
+    serde_json::from_str(text).map_err(|error| SchemaError::NotJson {
+        message: error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 fn draft(document: &Value) -> Result<Draft, SchemaError> {

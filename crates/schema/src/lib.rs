@@ -4,6 +4,7 @@
 //! say stands in them as [`Foreign`], a subschema for the general validator. [`table_for`] says which
 //! ClickHouse table the schema's values fit into. Nothing here touches a file or the network.
 
+mod bundle;
 mod choice;
 mod decimal;
 mod document;
