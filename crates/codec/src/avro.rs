@@ -17,8 +17,13 @@ mod text;
 mod value;
 mod write;
 
+pub(crate) use columns::nullable;
 pub use columns::{WantedColumn, avro_columns};
-pub(crate) use compile::{compile, missing_columns};
+pub(crate) use compile::{compile, covered, element_of, escaped, fill, missing_columns};
 pub use encoder::{EncodeError, avro_to_json, json_to_avro};
-pub(crate) use op::Program;
-pub(crate) use run::Run;
+pub(crate) use leaf::{Leaf, Put};
+pub(crate) use op::{Fill, MapKey, Misfit, Program};
+pub(crate) use resolve::{Read, ReadShape};
+pub(crate) use run::{Run, fill_column};
+pub(crate) use text::{base64, civil, unbase64};
+pub(crate) use write::{decimal_text, push_decimal, rescaled, signed};

@@ -74,6 +74,13 @@ impl Memory {
         self.collected.clear();
     }
 
+    /// Forgets what has been read of the record so far, which is read again.
+    pub(crate) fn begin_again(&mut self) {
+        let n_records = self.n_records;
+        self.begin();
+        self.n_records = n_records;
+    }
+
     /// Counts a field without a column, and remembers its path if the record is one of the sample.
     #[inline]
     pub(crate) fn drop_field(&mut self, path: impl FnOnce() -> String) {

@@ -41,40 +41,44 @@ impl SchemaKey {
         [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
     }
 
-    /// The schema that a record names, and the message alone; all of the value, if it names none.
-    #[must_use]
-    pub fn split<'a>(record: &Record<'a>) -> (Option<Self>, Option<&'a [u8]>) {
-        Frame::read(record).map_or((None, record.value), |frame| (Some(frame.key), Some(frame.payload)))
-    }
-
     /// The schema that a record names; `None` if it names none as it should, and is to be refused.
     #[must_use]
     pub fn of(record: &Record<'_>) -> Option<Self> {
-        Frame::read(record).ok().map(|frame| frame.key)
+        Framed::read(record).ok().map(|frame| frame.key)
     }
 }
 
-/// A value, taken apart.
+/// A value that names its schema, taken apart.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame<'a> {
-    pub(crate) key: SchemaKey,
-    pub(crate) payload: &'a [u8],
+pub struct Framed<'a> {
+    /// The schema.
+    pub key: SchemaKey,
+    /// The value without it.
+    pub payload: &'a [u8],
+    /// What follows the schema in the header, if it stands there: Protobuf's message indexes.
+    pub behind: Option<&'a [u8]>,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> Framed<'a> {
+    /// Takes a record's value apart; `None` if it names no schema as it should.
+    #[must_use]
+    pub fn of(record: &Record<'a>) -> Option<Self> {
+        Self::read(record).ok()
+    }
+
     pub(crate) fn read(record: &Record<'a>) -> Outcome<Self> {
         let Some(value) = record.value else {
             return Err(Refusal::decode(ReasonCode::Tombstone, "a value", "a null value"));
         };
         if let Some(Some(header)) = record.header(HEADER) {
-            let (key, _) = read_key(header).ok_or_else(|| {
+            let (key, behind) = read_key(header).ok_or_else(|| {
                 let expected = format!("a schema id or GUID in header `{HEADER}`");
                 bad_magic(&expected, header)
             })?;
-            return Ok(Self { key, payload: value });
+            return Ok(Self { key, payload: value, behind: Some(behind) });
         }
         match read_key(value) {
-            Some((key, payload)) => Ok(Self { key, payload }),
+            Some((key, payload)) => Ok(Self { key, payload, behind: None }),
             None => Err(bad_magic("Confluent's magic byte 0 and a schema id of four bytes", value)),
         }
     }
@@ -118,7 +122,7 @@ mod tests {
         let headers = header.map(|value| Header { name: HEADER, value: Some(value) });
         records.push(0, None, None, Some(value), headers);
         let record = records.get(0).unwrap();
-        let frame = Frame::read(&record).ok();
+        let frame = Framed::read(&record).ok();
         assert_eq!(frame.map(|frame| (frame.key, frame.payload)), expected);
     }
 

@@ -20,7 +20,7 @@ const NAMES: FixedState = FixedState::with_seed(0);
 
 /// Which fields of an object have come, one bit a field: the first 64 here, the others in a block's memory,
 /// where those of the objects around it stand too.
-struct Seen {
+pub(crate) struct Seen {
     first: u64,
     /// Where this object's bits begin in the memory.
     base: usize,
@@ -29,7 +29,7 @@ struct Seen {
 
 impl Seen {
     #[inline]
-    fn new(memory: &mut Memory, n_fields: usize) -> Self {
+    pub(crate) fn new(memory: &mut Memory, n_fields: usize) -> Self {
         let (base, words) = (memory.seen.len(), n_fields.saturating_sub(1) / 64);
         if words > 0 {
             memory.seen.resize(base + words, 0);
@@ -39,7 +39,7 @@ impl Seen {
 
     /// `false` if the field has come before.
     #[inline]
-    fn insert(&mut self, memory: &mut Memory, at: usize) -> bool {
+    pub(crate) fn insert(&mut self, memory: &mut Memory, at: usize) -> bool {
         let word = match at / 64 {
             0 => &mut self.first,
             word => &mut memory.seen[self.base + word - 1],
@@ -49,7 +49,7 @@ impl Seen {
         before & bit == 0
     }
 
-    fn contains(&self, memory: &Memory, at: usize) -> bool {
+    pub(crate) fn contains(&self, memory: &Memory, at: usize) -> bool {
         let word = match at / 64 {
             0 => self.first,
             word => memory.seen[self.base + word - 1],
@@ -58,7 +58,7 @@ impl Seen {
     }
 
     #[inline]
-    fn forget(self, memory: &mut Memory) {
+    pub(crate) fn forget(self, memory: &mut Memory) {
         if self.words > 0 {
             memory.seen.truncate(self.base);
         }
@@ -356,10 +356,23 @@ impl<'p> Walk<'p, '_> {
 /// Whether no name stands twice among those since `names_first`, which are forgotten.
 #[inline]
 fn check_distinct(memory: &mut Memory, names_first: usize) -> Outcome {
+    if repeated(memory, names_first) {
+        return Err(Refusal::decode(
+            ReasonCode::DuplicateField,
+            "each member's name once",
+            "an object that names a member twice",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a name stands twice among those since `names_first`, which are forgotten.
+#[inline]
+pub(crate) fn repeated(memory: &mut Memory, names_first: usize) -> bool {
     /// Up to here comparing each with each is faster than sorting.
     const COMPARED_MAX: usize = 16;
     if memory.names.len() == names_first {
-        return Ok(());
+        return false;
     }
     let names = &mut memory.names[names_first..];
     let repeated = if names.len() <= COMPARED_MAX {
@@ -369,14 +382,7 @@ fn check_distinct(memory: &mut Memory, names_first: usize) -> Outcome {
         names.windows(2).any(|pair| pair[0] == pair[1])
     };
     memory.names.truncate(names_first);
-    if repeated {
-        return Err(Refusal::decode(
-            ReasonCode::DuplicateField,
-            "each member's name once",
-            "an object that names a member twice",
-        ));
-    }
-    Ok(())
+    repeated
 }
 
 #[cold]

@@ -310,7 +310,7 @@ impl Scalar {
         Ok(())
     }
 
-    fn write_instant(
+    pub(crate) fn write_instant(
         &self,
         instant: &Instant,
         precision: Option<u8>,

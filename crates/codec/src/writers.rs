@@ -12,10 +12,11 @@ use tidegate_schema::JsonSchema;
 use crate::avro::{self, WantedColumn, avro_columns};
 use crate::block::Block;
 use crate::compile::{Given, Planned, clamped, plan_columns};
-use crate::frame::{Frame, SchemaKey};
+use crate::frame::{Framed, SchemaKey};
 use crate::json::JsonPlan;
 use crate::options::PlanOptions;
 use crate::plan::PlanError;
+use crate::protobuf::{self, ProtobufMessages, protobuf_columns};
 use crate::refusal::Refusal;
 
 /// The language of values that name their schemas.
@@ -28,6 +29,8 @@ pub enum WireFormat {
     },
     /// JSON, checked by the writer's JSON Schema.
     JsonSchema,
+    /// Protobuf.
+    Protobuf,
 }
 
 /// A writer's schema, as far as it is known.
@@ -37,6 +40,8 @@ pub enum WriterSchema {
     Avro(Arc<AvroSchema>),
     /// JSON Schema.
     Json(Arc<JsonSchema>),
+    /// Protobuf. Columns are those of the schema's first message.
+    Protobuf(Arc<ProtobufMessages>),
     /// The registry has it, and it is none that values can be read by: why.
     Unusable(String),
     /// The registry says that there is none.
@@ -67,6 +72,7 @@ impl WriterSchema {
                     !table.columns.iter().any(|column| takes(&column.name))
                 })
                 .collect()),
+            Self::Protobuf(types) => protobuf::missing_columns(table, types, types.outermost[0], options),
             Self::Unusable(_) | Self::Unknown => Ok(Vec::new()),
         }
     }
@@ -79,6 +85,9 @@ impl WriterSchema {
     pub fn misfits(&self, table: &Table, options: &PlanOptions) -> Result<Vec<Reason>, PlanError> {
         match self {
             Self::Avro(schema) => Ok(avro::compile(table, schema, None, options)?.misfits()),
+            Self::Protobuf(types) => {
+                Ok(protobuf::compile(table, types, types.outermost[0], options)?.misfits())
+            }
             Self::Json(_) | Self::Unusable(_) | Self::Unknown => Ok(Vec::new()),
         }
     }
@@ -89,6 +98,7 @@ impl WriterSchema {
         match self {
             Self::Avro(schema) => avro_columns(schema, &options.flatten_separator),
             Self::Json(schema) => json_columns(schema),
+            Self::Protobuf(types) => protobuf_columns(types, types.outermost[0], &options.flatten_separator),
             Self::Unusable(_) | Self::Unknown => Vec::new(),
         }
     }
@@ -157,6 +167,7 @@ pub(crate) struct WriterPlans {
 pub(crate) enum WriterPlan {
     Avro(avro::Program),
     Json(JsonPlan),
+    Protobuf(protobuf::Programs),
     /// They do not.
     Refused {
         code: ReasonCode,
@@ -190,7 +201,7 @@ impl WriterPlans {
             let (expected, found) = (format!("at most {bytes_max} bytes"), format!("{length} bytes"));
             return Err(Refusal::decode(ReasonCode::TooLarge, &expected, &found).alone());
         }
-        let frame = Frame::read(record).map_err(|refusal| refusal.alone())?;
+        let frame = Framed::read(record).map_err(|refusal| refusal.alone())?;
         let plan = match &block.memory.writer {
             Some((key, plan)) if *key == frame.key => Arc::clone(plan),
             _ => {
@@ -208,6 +219,11 @@ impl WriterPlans {
             }
             WriterPlan::Json(plan) => {
                 plan.append(block, frame.payload).map_err(|refusal| plan.reject(refusal, frame.payload))
+            }
+            WriterPlan::Protobuf(programs) => {
+                let Block { columns, memory, rows, .. } = block;
+                let message = (frame.behind, frame.payload);
+                programs.append(message, columns, (memory, *rows)).map_err(|refusal| refusal.alone())
             }
             WriterPlan::Refused { code, expected, found } => {
                 // It may have come to exist by the next record.
@@ -271,8 +287,15 @@ impl WriterPlans {
                     Err(error) => unplanned(&error),
                 }
             }
-            (Some(WriterSchema::Avro(_)), WireFormat::JsonSchema) => other("AVRO"),
-            (Some(WriterSchema::Json(_)), WireFormat::Avro { .. }) => other("JSON"),
+            (Some(WriterSchema::Protobuf(types)), WireFormat::Protobuf) => {
+                let types = Arc::clone(types);
+                WriterPlan::Protobuf(protobuf::Programs::new(types, &self.table, &self.options))
+            }
+            (Some(WriterSchema::Avro(_)), WireFormat::JsonSchema | WireFormat::Protobuf) => other("AVRO"),
+            (Some(WriterSchema::Json(_)), WireFormat::Avro { .. } | WireFormat::Protobuf) => other("JSON"),
+            (Some(WriterSchema::Protobuf(_)), WireFormat::Avro { .. } | WireFormat::JsonSchema) => {
+                other("PROTOBUF")
+            }
         }
     }
 
@@ -283,6 +306,7 @@ impl WriterPlans {
                 format!("avro {:?}", reader.as_ref().map(|reader| reader.canonical()))
             }
             WireFormat::JsonSchema => "json schema".to_owned(),
+            WireFormat::Protobuf => "protobuf".to_owned(),
         }
     }
 }
@@ -293,6 +317,7 @@ impl WireFormat {
         match self {
             Self::Avro { .. } => "AVRO",
             Self::JsonSchema => "JSON",
+            Self::Protobuf => "PROTOBUF",
         }
     }
 }

@@ -238,7 +238,7 @@ fn sql_default(ty: &Type, default: &Json) -> Option<String> {
 }
 
 /// The type with NULL.
-fn nullable(ty: Type) -> Type {
+pub(crate) fn nullable(ty: Type) -> Type {
     match ty {
         ty if ty.accepts_null() => ty,
         Type::Array(_) | Type::Map(..) | Type::Tuple(_) => Type::variant(vec![ty]),

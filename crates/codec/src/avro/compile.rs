@@ -67,7 +67,7 @@ pub(crate) fn missing_columns(
 }
 
 /// Whether a column takes the field, or a record that it stands in.
-fn covered(tree: &Tree, path: &[String]) -> bool {
+pub(crate) fn covered(tree: &Tree, path: &[String]) -> bool {
     let Some((name, rest)) = path.split_first() else { return true };
     match tree.members.iter().find(|(known, _)| known == name).map(|(_, branch)| branch) {
         None => false,
@@ -360,7 +360,7 @@ impl<'r> Compiler<'r> {
     }
 }
 
-fn element_of(ty: &Type) -> &Type {
+pub(crate) fn element_of(ty: &Type) -> &Type {
     if let Type::Array(element) = ty { element } else { ty }
 }
 
@@ -369,7 +369,7 @@ pub(super) fn filled(name: &str, column: Option<&str>, fill: Fill) -> Member {
 }
 
 /// What a column takes that no field is for.
-fn fill(leaf: &ColumnLeaf) -> Fill {
+pub(crate) fn fill(leaf: &ColumnLeaf) -> Fill {
     let place = leaf.place;
     match &leaf.absent {
         Absent::Ignore | Absent::Refuse => Fill::Missing,
@@ -386,7 +386,7 @@ fn fill(leaf: &ColumnLeaf) -> Fill {
     }
 }
 
-pub(super) fn escaped(name: &str) -> String {
+pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -42,13 +42,17 @@ impl std::fmt::Display for Place<'_> {
 }
 
 impl EncodeError {
-    fn new(expected: impl Into<String>, found: &Json) -> Box<Self> {
+    pub(crate) fn of(expected: &str, found: String) -> Box<Self> {
+        Box::new(Self { path: String::new(), expected: expected.to_owned(), found })
+    }
+
+    pub(crate) fn new(expected: impl Into<String>, found: &Json) -> Box<Self> {
         let found = found.to_string();
         let found = found[..found.floor_char_boundary(Reason::FOUND_BYTES_MAX)].to_owned();
         Box::new(Self { path: String::new(), expected: expected.into(), found })
     }
 
-    fn within(mut self: Box<Self>, name: &str) -> Box<Self> {
+    pub(crate) fn within(mut self: Box<Self>, name: &str) -> Box<Self> {
         self.path.insert_str(0, &format!("/{}", super::compile::escaped(name)));
         self
     }

@@ -152,6 +152,11 @@ impl Leaf {
         Some(Self { source, put, ty: ty.to_string().into() })
     }
 
+    /// A way into a column that no Avro value takes.
+    pub(crate) fn of(put: Put, ty: &Type) -> Self {
+        Self { source: Source::Bytes, put, ty: ty.to_string().into() }
+    }
+
     #[cold]
     pub(crate) fn out_of_range(&self, found: &str) -> Box<Refusal> {
         let expected = format!("what `{}` holds without loss", self.shown());

@@ -309,7 +309,7 @@ fn placed(refusal: Box<Refusal>, member: &Member) -> Box<Refusal> {
     }
 }
 
-fn fill_column(fill: &Fill, columns: &mut [Column]) -> Outcome {
+pub(crate) fn fill_column(fill: &Fill, columns: &mut [Column]) -> Outcome {
     let pushed = match fill {
         Fill::Null { place } => columns[*place].push_null(),
         Fill::Zero { place } => {

@@ -209,7 +209,7 @@ fn clock(time: i64, (fraction, digits): (i64, u8), out: &mut String) {
 
 /// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level
 /// date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days.saturating_add(719_468);
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -256,7 +256,7 @@ fn raw(value: &[u8], logical: Option<LogicalType>, out: &mut String) -> Outcome 
     Ok(())
 }
 
-fn base64(value: &[u8], out: &mut String) {
+pub(crate) fn base64(value: &[u8], out: &mut String) {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push('"');
     for chunk in value.chunks(3) {

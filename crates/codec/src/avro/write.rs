@@ -84,7 +84,7 @@ impl Leaf {
         }
     }
 
-    fn plain(&self, text: &str, column: &mut Column) -> Outcome {
+    pub(crate) fn plain(&self, text: &str, column: &mut Column) -> Outcome {
         match column {
             Column::String(values) => {
                 values.push_str(text);
@@ -95,7 +95,7 @@ impl Leaf {
     }
 
     #[inline]
-    fn integer(&self, value: i64, put: &Put, column: &mut Column) -> Outcome {
+    pub(crate) fn integer(&self, value: i64, put: &Put, column: &mut Column) -> Outcome {
         let written = match (put, column) {
             (Put::Integer, column) => push_small(value, column) || push_wide(value, column),
             (Put::Ticks { scale, first, last }, column) => {
@@ -128,7 +128,7 @@ impl Leaf {
         self.float(float, column)
     }
 
-    fn float(&self, value: f64, column: &mut Column) -> Outcome {
+    pub(crate) fn float(&self, value: f64, column: &mut Column) -> Outcome {
         let single = value as f32;
         let exact = value.is_nan() || f64::from(single).to_bits() == value.to_bits();
         match column {
@@ -146,7 +146,7 @@ impl Leaf {
         Ok(())
     }
 
-    fn raw(&self, value: &[u8], column: &mut Column) -> Outcome {
+    pub(crate) fn raw(&self, value: &[u8], column: &mut Column) -> Outcome {
         match (&self.put, column) {
             (Put::Raw, Column::String(values)) => values.push(value),
             (Put::Raw, Column::FixedString(values)) => {
@@ -248,7 +248,7 @@ pub(crate) fn signed(bytes: &[u8]) -> Option<I256> {
 }
 
 /// `number × 10^-from` as digits of a decimal of so many places, if it is one.
-fn rescaled(number: I256, from: i64, (scale, precision): (u8, u8)) -> Option<I256> {
+pub(crate) fn rescaled(number: I256, from: i64, (scale, precision): (u8, u8)) -> Option<I256> {
     /// Ten to this power is beyond 256 bits.
     const POWER_MAX: u32 = 76;
     let ten = I256::new(10);
@@ -270,7 +270,7 @@ fn rescaled(number: I256, from: i64, (scale, precision): (u8, u8)) -> Option<I25
     (-limit < value && value < limit).then_some(value)
 }
 
-fn push_decimal(value: I256, column: &mut Column) -> bool {
+pub(crate) fn push_decimal(value: I256, column: &mut Column) -> bool {
     match column {
         Column::Int256(values) => {
             values.push(value.to_le_bytes());
