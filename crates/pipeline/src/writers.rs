@@ -52,7 +52,9 @@ impl Writers {
                 self.remember(key);
             }
             WriterSchema::Unusable(why) => tracing::warn!(%key, why, "schema is not usable"),
-            WriterSchema::Avro(_) | WriterSchema::Json(_) => tracing::info!(%key, "schema fetched"),
+            WriterSchema::Avro(_) | WriterSchema::Json(_) | WriterSchema::Protobuf(_) => {
+                tracing::info!(%key, "schema fetched");
+            }
         }
         self.known.insert(key, schema);
         Ok(())
@@ -68,7 +70,7 @@ impl Writers {
         let key = SchemaKey::of(record)?;
         let schema = self.known.get(key)?;
         match schema {
-            WriterSchema::Avro(_) | WriterSchema::Json(_) => Some((key, schema)),
+            WriterSchema::Avro(_) | WriterSchema::Json(_) | WriterSchema::Protobuf(_) => Some((key, schema)),
             WriterSchema::Unusable(_) | WriterSchema::Unknown => None,
         }
     }
