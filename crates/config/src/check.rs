@@ -221,7 +221,7 @@ fn event_variable(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
     };
     if evolves && !connector.format.names_schemas() {
         let message = "`evolve: add_columns` needs records that name their schemas";
-        let hint = Some("it follows `format: avro` and `format: json_schema`".to_owned());
+        let hint = Some("it follows `format: avro`, `json_schema` and `protobuf`".to_owned());
         cx.report(Mistake::Conflict, place(node, &["evolve"]), message, hint);
     }
     if let Some(schema) = &connector.schema

@@ -80,6 +80,8 @@ choice! {
         Avro => "avro",
         /// JSON in Confluent's wire format, checked by the JSON Schema that each record names.
         JsonSchema => "json_schema",
+        /// Protobuf in Confluent's wire format: each record names its schema, and which message of it it is.
+        Protobuf => "protobuf",
     }
 }
 
@@ -89,7 +91,7 @@ impl Format {
     pub const fn names_schemas(self) -> bool {
         match self {
             Self::Json => false,
-            Self::Avro | Self::JsonSchema => true,
+            Self::Avro | Self::JsonSchema | Self::Protobuf => true,
         }
     }
 }

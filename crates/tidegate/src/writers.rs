@@ -4,10 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tidegate_codec::{SchemaKey, WireFormat, WriterSchema};
+use tidegate_codec::{ProtobufMessages, SchemaKey, WireFormat, WriterSchema};
 use tidegate_config as config;
 use tidegate_core::Fault;
 use tidegate_languages::avro::{AvroSchema, Defaults};
+use tidegate_languages::protobuf::ProtobufSchema;
+use tidegate_languages::{Referenced, Strictness};
 use tidegate_pipeline::Writers;
 use tidegate_registry_client::{
     RegistryClient, RegistryOptions, SchemaName, Secret, StoredSchema, TlsOptions, Url,
@@ -44,6 +46,7 @@ pub fn writers(
         config::Format::Json => return Ok(None),
         config::Format::Avro => WireFormat::Avro { reader: reader(connector)? },
         config::Format::JsonSchema => WireFormat::JsonSchema,
+        config::Format::Protobuf => WireFormat::Protobuf,
     };
     let client = registry.context("the connector's format needs a `registry`")?.clone();
     Ok(Some(Writers::new(format, move |key| {
@@ -81,15 +84,28 @@ pub fn read(stored: &StoredSchema) -> WriterSchema {
                 Err(error) => unusable(&error),
             }
         }
-        "JSON" if stored.references.is_empty() => {
-            let schema = SchemaDocument::parse(&stored.text)
+        "JSON" => {
+            let references: Vec<(&str, &str)> =
+                stored.references.iter().map(|one| (one.name.as_str(), one.text.as_str())).collect();
+            let schema = SchemaDocument::parse_with(&stored.text, &references)
                 .and_then(|document| document.schema_at("#", FormatMode::Assert));
             match schema {
                 Ok(schema) => WriterSchema::Json(Arc::new(schema)),
                 Err(error) => unusable(&error),
             }
         }
-        "JSON" => WriterSchema::Unusable("a JSON Schema with references, which are not read yet".to_owned()),
+        "PROTOBUF" => {
+            let references = stored.references.iter();
+            let references: Vec<Referenced> =
+                references.map(|one| Referenced { name: one.name.clone(), text: one.text.clone() }).collect();
+            match ProtobufSchema::parse(&stored.text, &references, Strictness::Stored) {
+                Ok(schema) => match ProtobufMessages::new(&schema) {
+                    Ok(messages) => WriterSchema::Protobuf(Arc::new(messages)),
+                    Err(error) => unusable(&error),
+                },
+                Err(error) => unusable(&error),
+            }
+        }
         other => WriterSchema::Unusable(format!("schemas of type {other} are not read")),
     }
 }

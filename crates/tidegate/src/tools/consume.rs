@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tidegate_codec::SchemaKey;
+use tidegate_codec::Framed;
 use tidegate_core::Record;
 use tidegate_kafka::{BoundedReader, KafkaAdmin, KafkaOptions, ReadFrom};
 
@@ -103,8 +103,7 @@ async fn show(
     partition: i32,
     record: &Record<'_>,
 ) -> anyhow::Result<bool> {
-    let (key, payload) = SchemaKey::split(record);
-    let (value, wrong) = match decoder.decode(key, payload.unwrap_or_default()).await {
+    let (value, wrong) = match decoder.decode(Framed::of(record).as_ref()).await {
         Ok(Some(text)) => (Some(text), None),
         Ok(None) => (record.value.map(plain), None),
         Err(error) => (record.value.map(plain), Some(format!("{error:#}"))),

@@ -43,6 +43,9 @@ pub struct Flags {
     /// The subject whose latest schema values are written with; `<topic>-value` if absent
     #[arg(long, value_name = "SUBJECT")]
     pub subject: Option<String>,
+    /// The message of a Protobuf schema that values are; its first one if absent
+    #[arg(long, value_name = "NAME")]
+    pub message: Option<String>,
     /// A schema to register under the subject first
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
@@ -158,6 +161,15 @@ async fn encoder(flags: &Flags) -> anyhow::Result<(Option<u32>, Encoder)> {
     let encoder = match (writer(&registry, &SchemaName::Id(id)).await?, flags.wording) {
         (WriterSchema::Avro(schema), Wording::Avro) => Encoder::Avro(id, schema),
         (WriterSchema::Json(schema), Wording::JsonSchema) => Encoder::JsonSchema(id, schema),
+        (WriterSchema::Protobuf(types), Wording::Protobuf) => {
+            let path = match &flags.message {
+                None => vec![0],
+                Some(name) => types
+                    .find(name)
+                    .with_context(|| format!("the schema of subject `{subject}` has no message `{name}`"))?,
+            };
+            Encoder::Protobuf(id, types, path)
+        }
         _ => bail!("the schema of subject `{subject}` is not of type {language}; give another --wording"),
     };
     Ok((Some(id), encoder))

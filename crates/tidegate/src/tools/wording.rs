@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use tidegate_codec::{SchemaKey, WriterSchema, avro_to_json, json_to_avro};
+use tidegate_codec::{
+    Framed, ProtobufMessages, SchemaKey, WriterSchema, avro_to_json, json_to_avro, json_to_protobuf,
+    protobuf_to_json,
+};
 use tidegate_languages::avro::AvroSchema;
 use tidegate_registry_client::{RegistryClient, SchemaName};
 use tidegate_schema::JsonSchema;
@@ -18,6 +21,8 @@ pub enum Wording {
     Avro,
     /// JSON with its schema's id, checked by the schema
     JsonSchema,
+    /// Protobuf with its schema's id
+    Protobuf,
     /// JSON
     Json,
     /// Bytes as they are
@@ -30,6 +35,7 @@ impl Wording {
         match self {
             Self::Avro => Some("AVRO"),
             Self::JsonSchema => Some("JSON"),
+            Self::Protobuf => Some("PROTOBUF"),
             Self::Json | Self::Raw => None,
         }
     }
@@ -41,6 +47,8 @@ pub enum Encoder {
     Avro(u32, Arc<AvroSchema>),
     /// JSON after it.
     JsonSchema(u32, Arc<JsonSchema>),
+    /// A message of a Protobuf schema after it and the message's indexes.
+    Protobuf(u32, Arc<ProtobufMessages>, Vec<usize>),
     /// JSON alone.
     Json,
     /// Anything.
@@ -64,6 +72,10 @@ impl Encoder {
                     Some(wrong) => Err(format!("field `{}`: expected {}", wrong.path, wrong.expected)),
                     None => Ok(framed(*id, text.as_bytes())),
                 }
+            }
+            Self::Protobuf(id, types, path) => {
+                let datum = json_to_protobuf(types, path, text).map_err(|error| error.to_string())?;
+                Ok(framed(*id, &datum))
             }
             Self::Json => parsed(text).map(|()| text.as_bytes().to_vec()),
             Self::Raw => Ok(text.as_bytes().to_vec()),
@@ -107,9 +119,10 @@ impl Decoder {
     ///
     /// # Errors
     /// If the registry does not answer, or the value is not what its schema says.
-    pub async fn decode(&self, key: Option<SchemaKey>, payload: &[u8]) -> anyhow::Result<Option<String>> {
-        let (Some(registry), Some(key)) = (&self.registry, key) else { return Ok(None) };
-        let name = match key {
+    pub async fn decode(&self, framed: Option<&Framed<'_>>) -> anyhow::Result<Option<String>> {
+        let (Some(registry), Some(framed)) = (&self.registry, framed) else { return Ok(None) };
+        let payload = framed.payload;
+        let name = match framed.key {
             SchemaKey::Id(id) => SchemaName::Id(id),
             SchemaKey::Guid(guid) => SchemaName::Guid(SchemaKey::guid_text(guid)),
         };
@@ -120,6 +133,10 @@ impl Decoder {
                 Err(reason) => bail!("{name}: {reason}"),
             },
             WriterSchema::Json(_) => Ok(Some(String::from_utf8_lossy(payload).into_owned())),
+            WriterSchema::Protobuf(types) => match protobuf_to_json(&types, framed.behind, payload) {
+                Ok(text) => Ok(Some(text)),
+                Err(reason) => bail!("{name}: {reason}"),
+            },
             WriterSchema::Unusable(_) | WriterSchema::Unknown => Ok(None),
         }
     }
