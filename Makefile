@@ -56,6 +56,7 @@ check: setup ## formatting, lints, house style, licences, unused dependencies, d
 bench: setup ## measure decoding, the whole path beside its limits, many partitions, the single machine
 	@scripts/fetch-apache-kafka || echo 'without Apache Kafka' >&2
 	@source scripts/environment && $(CARGO) bench --locked --package tidegate-bench --bench decode
+	@source scripts/environment && $(CARGO) bench --locked --package tidegate-codec --bench avro --bench protobuf
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench
 	@source scripts/environment && $(CARGO) build --release --locked --package tidegate
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench --bin single-machine
