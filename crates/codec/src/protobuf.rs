@@ -8,6 +8,7 @@ mod columns;
 mod compile;
 mod encode;
 mod encoder;
+mod entry;
 mod gather;
 mod known;
 mod leaf;

@@ -1,37 +1,29 @@
 //! Runs a program over a message's bytes.
 
-use std::hash::BuildHasher as _;
-
-use foldhash::fast::FixedState;
 use tidegate_core::ReasonCode;
-use tidegate_native::{Column, MapColumn};
+use tidegate_native::Column;
 
-use super::gather::{Part, check_part, gather, wrong_wire};
+use super::gather::{Part, check_part, gather};
 use super::model::{Field, Kind, MessageId};
-use super::op::{
-    Action, End, Entry, Filled, How, Key, Member, MessagePlan, Op, OpId, PlanId, Program, Strangers,
-};
-use super::text::{Number, Text};
+use super::op::{Action, End, Filled, How, Member, MessagePlan, Op, OpId, PlanId, Program, Strangers};
+use super::text::Text;
 use super::wire::{GROUP, PAYLOAD, Wire};
 use crate::avro::fill_column;
 use crate::block::Memory;
 use crate::members::Seen;
 use crate::refusal::{Outcome, Refusal};
 
-/// Seeded alike everywhere: hashes of a message's keys are compared with each other only.
-const KEYS: FixedState = FixedState::with_seed(0);
-
 /// A message being read. After an error, columns and memory are in any state; the caller takes the columns
 /// back to where they were.
 pub(crate) struct Run<'p, 'b, 'm> {
-    program: &'p Program,
-    wire: Wire<'b>,
-    memory: &'m mut Memory,
-    depth: usize,
+    pub(super) program: &'p Program,
+    pub(super) wire: Wire<'b>,
+    pub(super) memory: &'m mut Memory,
+    pub(super) depth: usize,
     /// The number of the group that the next message is written as; 0 if it is written as a payload.
     group: u32,
     /// Whether the message has been brought into order: each field and each key comes once.
-    ordered: bool,
+    pub(super) ordered: bool,
     /// Whether reading has stopped at a field that had been written before: the message must be brought
     /// into order first.
     pub(crate) tangled: bool,
@@ -52,7 +44,7 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
     }
 
     /// Reads what stands for a value that was not written.
-    fn in_place_of(&mut self, bytes: &'p [u8], op: OpId, columns: &mut [Column]) -> Outcome {
+    pub(super) fn in_place_of(&mut self, bytes: &'p [u8], op: OpId, columns: &mut [Column]) -> Outcome {
         let mut run = Run {
             program: self.program,
             wire: Wire::new(bytes),
@@ -320,7 +312,7 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
         Ok(())
     }
 
-    fn enter(&mut self) -> Outcome {
+    pub(super) fn enter(&mut self) -> Outcome {
         self.depth += 1;
         let depth_max = self.program.limits.depth_max;
         if self.depth > depth_max {
@@ -347,7 +339,7 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
         }
     }
 
-    fn op(&mut self, id: OpId, columns: &mut [Column]) -> Outcome {
+    pub(super) fn op(&mut self, id: OpId, columns: &mut [Column]) -> Outcome {
         let program = self.program;
         match &program.ops[id.0] {
             Op::Leaf { place, leaf } => leaf.run(&mut self.wire, &mut columns[*place]),
@@ -433,82 +425,6 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
         self.memory.scratch = out;
         read
     }
-
-    /// A map's entry: a message of a key and a value, each of which may be absent.
-    fn entry(&mut self, entry: &'p Entry, map: &mut MapColumn) -> Outcome {
-        self.enter()?;
-        let fields = &self.program.types.message(entry.message).fields;
-        let mut body = self.wire.payload()?;
-        let mut found: [Option<Wire<'b>>; 2] = [None; 2];
-        while !body.is_empty() {
-            let before = body;
-            let tag = body.tag()?;
-            let behind = body;
-            body.skip(tag, self.program.limits.depth_max)?;
-            let at = (tag >> 3) as usize - 1;
-            let Some(place) = found.get_mut(at) else { continue };
-            if fields[at].tag() != tag {
-                return Err(wrong_wire(&fields[at], tag, &before));
-            }
-            if place.replace(behind).is_some() {
-                self.tangled = true;
-                return Err(tangled());
-            }
-        }
-        let [key, value] = found;
-        let key = key.unwrap_or_else(|| Wire::new(&entry.absent_key));
-        let kind = fields[0].kind;
-        if !self.ordered {
-            let hash = hash(entry, kind, key)?;
-            self.memory.names.push(hash);
-        }
-        let named = |refusal: Box<Refusal>| refusal.within(&shown(kind, key));
-        put_key(&entry.key, key, &mut map.keys).map_err(named)?;
-        let values = std::slice::from_mut(&mut map.values);
-        let read = match value {
-            Some(value) => {
-                let outer = std::mem::replace(&mut self.wire, value);
-                let read = self.op(entry.value, values);
-                self.wire = outer;
-                read
-            }
-            None => self.in_place_of(&entry.absent, entry.value, values),
-        };
-        self.depth -= 1;
-        read.map_err(named)
-    }
-}
-
-fn put_key(key: &Key, wire: Wire<'_>, column: &mut Column) -> Outcome {
-    let mut wire = wire;
-    match key {
-        Key::Text(key) => crate::members::put_key(&key.scalar, key.dictionary, wire.text()?, column),
-        Key::Leaf(leaf) => leaf.run(&mut wire, column),
-    }
-}
-
-/// Tells keys of all maps of a message apart, whatever bytes they were written with.
-fn hash(entry: &Entry, kind: Kind, key: Wire<'_>) -> Outcome<u64> {
-    let mut key = key;
-    Ok(match kind {
-        Kind::Text => KEYS.hash_one((entry.message.0, key.text()?)),
-        kind => KEYS.hash_one((entry.message.0, Number::next(kind, &mut key)?)),
-    })
-}
-
-/// A key, for reasons.
-fn shown(kind: Kind, key: Wire<'_>) -> String {
-    let mut key = key;
-    let found = match kind {
-        Kind::Text => return key.text().unwrap_or_default().to_owned(),
-        kind => Number::next(kind, &mut key),
-    };
-    match found {
-        Ok(Number::Signed(value)) => value.to_string(),
-        Ok(Number::Unsigned(value)) => value.to_string(),
-        Ok(Number::Bool(value)) => value.to_string(),
-        Ok(Number::Float(_) | Number::Double(_) | Number::Bytes(_)) | Err(_) => "?".to_owned(),
-    }
 }
 
 fn find(plan: &MessagePlan, number: u32) -> Option<usize> {
@@ -522,7 +438,7 @@ fn find(plan: &MessagePlan, number: u32) -> Option<usize> {
 
 /// Never seen outside: the message is brought into order and read again.
 #[cold]
-fn tangled() -> Box<Refusal> {
+pub(super) fn tangled() -> Box<Refusal> {
     Refusal::decode(ReasonCode::NotProtobuf, "each field once", "a field again")
 }
 
