@@ -255,6 +255,18 @@ fn repeated_fields_are_read_packed_or_not_and_maps_keep_the_last_value() {
 }
 
 #[test]
+fn a_repeated_field_and_a_column_that_is_no_array_are_refused_only_where_they_meet() {
+    check("repeated int32 f = 1", "Nullable(Int32)", &[], &Value::Null);
+    check("map<string, int32> f = 1", "Nullable(String)", &[], &Value::Null);
+    check_refused("repeated int32 f = 1", "Nullable(Int32)", &[8, 1], ReasonCode::WrongType);
+    check_refused("repeated int32 f = 1", "Int32", &[], ReasonCode::MissingRequired);
+    let schema = "syntax = \"proto3\"; message M { N one = 1; } message N { int32 a = 1; }";
+    let setup = Setup::new(schema, &[("one.a", "Array(Int32)")]);
+    assert_eq!(setup.first(&[]).unwrap(), Value::Array(vec![]));
+    assert_eq!(setup.refused(&[10, 2, 8, 1]).reason().code, ReasonCode::WrongType);
+}
+
+#[test]
 fn the_last_value_counts_and_messages_are_merged() {
     let schema = "syntax = \"proto3\"; message M { int32 x = 1; N n = 2; oneof o { int32 p = 3; N q = 4; } }\
                   message N { int32 a = 1; string b = 2; repeated int32 c = 3; }";

@@ -157,8 +157,15 @@ impl<'s> Compiler<'s> {
         let types = self.types;
         let fields = &types.message(message).fields;
         let (mut members, mut ends, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fills = around.fills;
         for field in fields {
-            let way = way(self, field);
+            let mut way = way(self, field);
+            if !field.singular() {
+                // What arrays and maps hold is done with at the end, whether they were written or not. A
+                // column that is none has nothing unless the field is refused.
+                let absent = std::mem::take(&mut way.absent);
+                fills.extend(absent.into_iter().filter(|_| way.ends.is_empty() && way.late.is_none()));
+            }
             ends.extend(way.ends);
             late.extend(way.late.map(|place| (members.len(), place)));
             members.push(Member {
@@ -169,7 +176,7 @@ impl<'s> Compiler<'s> {
                 packable: field.presence == Presence::Repeated && field.kind.packable(),
                 oneof: field.oneof,
                 action: way.action,
-                absent: if field.singular() { way.absent.into() } else { Box::default() },
+                absent: way.absent.into(),
             });
         }
         let highest = fields.iter().map(|field| field.number).filter(|number| *number < LOW_MAX).max();
@@ -192,7 +199,7 @@ impl<'s> Compiler<'s> {
             low: low.into(),
             ends: ends.into(),
             late: late.into(),
-            fills: around.fills.into(),
+            fills: fills.into(),
             strangers,
         });
         PlanId(self.plans.len() - 1)
@@ -255,7 +262,7 @@ impl<'s> Compiler<'s> {
                     }
                     _ => self.refuse(field, "a repeated message", "type"),
                 };
-                Way { column, action: Action::Value(op), absent, ends, late: None }
+                Way { column, action: Action::Value(op), absent: Vec::new(), ends, late: None }
             }
         }
     }

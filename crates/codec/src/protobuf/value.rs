@@ -262,11 +262,15 @@ impl<'s> Compiler<'s> {
         if field.presence == Presence::Required && side == Side::Present {
             return How::Required;
         }
-        if !field.singular() {
-            return How::Fill(Fill::Zero { place });
-        }
         let implicit = field.presence == Presence::Implicit;
         let nullable = ty.accepts_null() && target.accepts_null;
+        if !field.singular() {
+            return How::Fill(match ty {
+                Type::Array(_) | Type::Nested(_) | Type::Map(..) | Type::Json(_) => Fill::Zero { place },
+                _ if nullable => Fill::Null { place },
+                _ => given.unwrap_or(Fill::Missing),
+            });
+        }
         if nullable && (!implicit || side == Side::Within) {
             return How::Fill(Fill::Null { place });
         }
