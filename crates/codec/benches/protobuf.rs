@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tidegate_codec::{
     Plan, PlanOptions, ProtobufMessages, SchemaKey, WireFormat, WriterSchema, WriterSchemas, json_to_protobuf,

@@ -346,7 +346,7 @@ fn damaged(chance: &mut Chance, bytes: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn columns_hold_what_was_written(seed in any::<u64>()) {
