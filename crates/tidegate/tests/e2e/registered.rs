@@ -5,7 +5,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value, json};
 
-use crate::process::{Process, ask, eventually, get};
+use crate::process::{Process, ask, eventually, get, text, tidegate};
 use crate::world::{World, record};
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[
@@ -160,6 +160,103 @@ async fn a_table_is_made_from_the_first_schema_and_grows_with_the_next() {
     world.settled("tidegate-e", "e").await;
     let letters = "SELECT count() FROM e2e.dead_letters";
     shows(&world, letters, "0").await;
+    sink.stop().await;
+    registry.stop().await;
+}
+
+const EVENT: &str = "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; package shop;\n\
+    message Order {\n  int64 id = 1;\n  google.protobuf.Timestamp at = 2;\n  State state = 3;\n  User user = 4;\n\
+    repeated string tags = 5;\n  map<string, int32> counts = 6;\n  oneof paid_by { string card = 7; string voucher = 8; }\n}\n\
+    message User { string name = 1; optional string city = 2; }\nenum State { UNKNOWN = 0; PAID = 1; }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_that_is_produced_becomes_rows_and_each_poison_a_dead_letter_of_its_own_reason() {
+    let Some(world) = World::start().await else { return };
+    let (registry, at) = registry(&world).await;
+    let id = register(&at, "shop-value", &json!({"schemaType": "PROTOBUF", "schema": EVENT}));
+    world.topic("shop", 1).await;
+    let connectors = "  - {name: shop, topics: [shop], table: shop, format: protobuf, batch: {linger: 20ms}, halt_when: never}";
+    let file = world.file("wire.yaml", &format!("{connectors}\nregistry: {{urls: [\"{at}\"]}}"));
+    let config = text(&file);
+    let created = tidegate(["table", "create", "shop-value", "--config", config]).await;
+    assert_eq!(created.code, Some(0), "{}", created.stderr);
+    let lines: String = (0..20)
+        .map(|id| {
+            let user = if id % 2 == 0 { r#","user":{"name":"Ann","city":"Oslo"}"# } else { "" };
+            format!(
+                "{{\"id\":{id},\"at\":\"2024-01-01T00:00:{id:02}.5Z\",\"state\":\"PAID\"{user},\
+                 \"tags\":[\"a\",\"b\"],\"counts\":{{\"x\":{id}}},\"card\":\"visa\"}}\n"
+            )
+        })
+        .collect();
+    let orders = world.folder.path().join("orders.jsonl");
+    std::fs::write(&orders, lines).unwrap();
+    let args = ["produce", "shop", "--wording", "protobuf", "--config", config, "--file", text(&orders)];
+    let produced = tidegate(args).await;
+    assert!(produced.stdout.starts_with("20 records published"), "{}{}", produced.stdout, produced.stderr);
+    let wrong = world.folder.path().join("wrong.jsonl");
+    std::fs::write(&wrong, "{\"id\":1}\n{\"id\":2,\"user\":{\"name\":3}}\n").unwrap();
+    let args = ["produce", "shop", "--wording", "protobuf", "--config", config, "--file", text(&wrong)];
+    let refused = tidegate(args).await;
+    assert!(
+        refused.stdout.starts_with("line 2: field `/user/name`: expected `string`, found 3\n"),
+        "{}",
+        refused.stdout
+    );
+    let poison: [(&str, &[u8]); 7] = [
+        ("not_protobuf", &[0, 8, 0x80]),
+        ("not_protobuf", &[0, 10, 1, 0]),
+        ("not_protobuf", &[2, 8, 8, 1]),
+        ("not_utf8", &[0, 42, 1, 0xFF]),
+        ("bad_enum", &[0, 24, 9]),
+        ("bad_timestamp", &[0, 18, 11, 16, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
+        // The year 2500.
+        ("out_of_range", &[0, 18, 6, 8, 0x80, 0xE1, 0x9A, 0xA7, 0x3E]),
+    ];
+    let mut values: Vec<Vec<u8>> = poison.iter().map(|(_, payload)| framed(id, payload)).collect();
+    values.push(b"{}".to_vec());
+    publish(&world, "shop", &values).await;
+    let (sink, _) = world.sink(&file).await;
+    let right = "SELECT count(), countIf(toUnixTimestamp64Milli(at) = 1704067200500 + 1000 * id), \
+                 countIf(state = 'PAID'), countIf(user__name = 'Ann' AND user__city = 'Oslo'), \
+                 countIf(isNull(user__name)), countIf(tags = ['a', 'b']), countIf(counts['x'] = id), \
+                 countIf(card = 'visa' AND isNull(voucher)) FROM e2e.shop";
+    shows(&world, right, "20\t20\t20\t10\t10\t20\t20\t20").await;
+    let mut reasons: Vec<&str> = poison.iter().map(|(reason, _)| *reason).chain(["bad_magic"]).collect();
+    reasons.sort_unstable();
+    let codes = "SELECT arrayStringConcat(arraySort(groupArray(code)), ',') FROM e2e.dead_letters";
+    shows(&world, codes, &reasons.join(",")).await;
+    let consumed = tidegate(["consume", "shop", "--config", config, "--limit", "1"]).await;
+    let shown = r#""at":"2024-01-01T00:00:00.500Z","state":"PAID","user":{"name":"Ann","city":"Oslo"}"#;
+    assert!(consumed.stdout.contains(shown), "{}{}", consumed.stdout, consumed.stderr);
+    sink.stop().await;
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_schemas_that_refer_to_others_are_read() {
+    let Some(world) = World::start().await else { return };
+    let (registry, at) = registry(&world).await;
+    let user = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}});
+    register(&at, "user", &json!({"schemaType": "JSON", "schema": user.to_string()}));
+    let event =
+        json!({"type": "object", "properties": {"n": {"type": "integer"}, "user": {"$ref": "user.json"}}});
+    let references = json!([{"name": "user.json", "subject": "user", "version": 1}]);
+    let body = json!({"schemaType": "JSON", "schema": event.to_string(), "references": references});
+    let id = register(&at, "clicks-value", &body);
+    let ddl = "CREATE TABLE e2e.clicks (n UInt32, user__id UInt32) ENGINE = MergeTree ORDER BY n";
+    world.clickhouse.execute(ddl).await.unwrap();
+    world.topic("clicks", 1).await;
+    let value = |value: Value| framed(id, value.to_string().as_bytes());
+    let good = value(json!({"n": 1, "user": {"id": 7}}));
+    let bad = value(json!({"n": 2, "user": {"id": "x"}}));
+    publish(&world, "clicks", &[good, bad]).await;
+    let connectors = "  - {name: clicks, topics: [clicks], table: clicks, format: json_schema, batch: {linger: 20ms}, halt_when: never}";
+    let file = world.file("wire.yaml", &format!("{connectors}\nregistry: {{urls: [\"{at}\"]}}"));
+    let (sink, _) = world.sink(&file).await;
+    shows(&world, "SELECT n, user__id FROM e2e.clicks", "1\t7").await;
+    let codes = "SELECT code, path FROM e2e.dead_letters";
+    shows(&world, codes, "wrong_type\t/user/id").await;
     sink.stop().await;
     registry.stop().await;
 }
