@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::document::{SchemaError, json};
+use crate::graph::ROOT_URI;
 
 /// Where the others stand. No document has a definition of this name by accident.
 const PREFIX: &str = "tidegate.reference.";
@@ -37,6 +38,12 @@ pub(crate) fn bundled(text: &str, references: &[(&str, &str)]) -> Result<String,
             let mut aliased = reference.clone();
             aliased.insert("$id".to_owned(), Value::String(own));
             definitions.insert(format!("{PREFIX}{at}.own"), Value::Object(aliased));
+        }
+        if !base.is_empty() && !name.contains("://") {
+            // Rules that are compiled apart from their document start from its place, not from its `$id`.
+            let mut beside = reference.clone();
+            beside.insert("$id".to_owned(), Value::String(resolved(ROOT_URI, name)));
+            definitions.insert(format!("{PREFIX}{at}.beside"), Value::Object(beside));
         }
         reference.insert("$id".to_owned(), Value::String((*name).to_owned()));
         definitions.insert(format!("{PREFIX}{at}"), Value::Object(reference));
