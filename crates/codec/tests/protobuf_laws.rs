@@ -144,7 +144,7 @@ fn value(chance: &mut Chance, field: &FieldDescriptor) -> Proto {
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Proto::I64(number as i64),
         Kind::Uint32 | Kind::Fixed32 => Proto::U32(number as u32),
         Kind::Uint64 | Kind::Fixed64 => Proto::U64(number),
-        Kind::Bool => Proto::Bool(number % 2 == 0),
+        Kind::Bool => Proto::Bool(number.is_multiple_of(2)),
         Kind::String => Proto::String(format!("text {}", number % 5)),
         Kind::Bytes => Proto::Bytes(number.to_be_bytes()[..chance.below(9)].to_vec().into()),
         Kind::Message(inner) => Proto::Message(message(chance, &inner)),
