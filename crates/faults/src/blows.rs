@@ -228,6 +228,7 @@ pub(crate) async fn on_topics(world: &World, mut dice: Rng, until: Instant) -> a
     while pause(&mut dice, (3.0, 15.0), until).await {
         match dice.u32(..3) {
             0 => fill_dead_letters(world, &mut dice).await?,
+            1 if world.plan.keep_topics => {}
             1 => recreate(world, &mut dice).await?,
             _ => overtake(world, &mut dice).await?,
         }

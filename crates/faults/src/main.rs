@@ -52,6 +52,9 @@ struct Flags {
     /// Which ClickHouse: the embedded one, or two replicated nodes of 18.16, behind HAProxy or each by its address.
     #[arg(long, env = "SERVERS", value_enum, default_value = "embedded")]
     servers: ServersFlag,
+    /// Deletes no topic, and so creates none again: the one thing of which records can still be lost.
+    #[arg(long, env = "KEEP_TOPICS", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::SetTrue)]
+    keep_topics: bool,
     /// Where everything is kept; what is there is removed first, and again after a run that went well.
     #[arg(long, default_value = "target/faults")]
     folder: PathBuf,
@@ -124,7 +127,8 @@ async fn run(flags: &Flags, seed: u64) -> anyhow::Result<Report> {
     std::fs::create_dir_all(&flags.folder)?;
     let folder = flags.folder.canonicalize()?;
     eprintln!("seed {seed}, {} minutes, {} records a second", flags.minutes, flags.rate);
-    let world = World::start(Plan { seed, layout, servers, rate: flags.rate, program, folder }).await?;
+    let Flags { rate, keep_topics, .. } = *flags;
+    let world = World::start(Plan { seed, layout, servers, rate, keep_topics, program, folder }).await?;
     let report = tokio::select! {
         report = breaking(&world, Duration::from_secs_f64(flags.minutes * 60.0)) => report?,
         stopped = tokio::signal::ctrl_c() => {

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) servers: ServersPlan,
     /// Records a second into `events`.
     pub(crate) rate: f64,
+    /// Whether topics are never deleted.
+    pub(crate) keep_topics: bool,
     /// The `tidegate` to run.
     pub(crate) program: PathBuf,
     /// Where everything is kept. Not there yet.
