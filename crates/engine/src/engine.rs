@@ -115,12 +115,13 @@ impl Engine {
         let picks_port = options.http.port() == 0 || options.tcp.is_some_and(|tcp| tcp.port() == 0);
         let mut tries = if picks_port { PORT_TRIES } else { 1 };
         let began = Instant::now();
+        let mut held = None;
         let (launch, bi, running) = loop {
-            let (launch, bi) = Launch::prepare(options.clone())?;
+            let (launch, bi) = Launch::prepare(options.clone(), held)?;
             tries -= 1;
             match launch.start().await {
                 Ok(running) => break (launch, bi, running),
-                Err(StartError::PortInUse { .. }) if tries > 0 => {}
+                Err(StartError::PortInUse { .. }) if tries > 0 => held = Some(launch.into_lock()),
                 Err(error) => return Err(error),
             }
         };

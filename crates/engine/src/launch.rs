@@ -140,7 +140,7 @@ pub(crate) struct Launch {
     passwords: Credentials,
     nonce: String,
     // Held, not read: the folder is ours for as long as this lives.
-    _lock: File,
+    lock: File,
 }
 
 /// A process that has answered.
@@ -152,13 +152,20 @@ pub(crate) struct Running {
 }
 
 impl Launch {
-    /// Checks the options, takes the folder, writes the configuration and fixes the ports.
-    pub(crate) fn prepare(options: EngineOptions) -> Result<(Self, Option<Credentials>), StartError> {
+    /// Checks the options, takes the folder, writes the configuration and fixes the ports. `held` is the
+    /// folder's lock, if an earlier try has it already.
+    pub(crate) fn prepare(
+        options: EngineOptions,
+        held: Option<File>,
+    ) -> Result<(Self, Option<Credentials>), StartError> {
         check(&options)?;
         let in_folder = |source| StartError::Folder { path: options.data_dir.clone(), source };
         let folder = Folder::create(&options.data_dir).map_err(in_folder)?;
         let in_use = || StartError::FolderInUse { path: options.data_dir.clone() };
-        let lock = folder.lock().map_err(in_folder)?.ok_or_else(in_use)?;
+        let lock = match held {
+            Some(lock) => lock,
+            None => folder.lock().map_err(in_folder)?.ok_or_else(in_use)?,
+        };
         let passwords = Passwords::load_or_make(&folder.parts().credentials())?;
         let nonce = random_hex()?;
         let config = folder.parts().config();
@@ -169,7 +176,13 @@ impl Launch {
         let (http, tcp) = fix_ports(&options)?;
         let bi = options.users.bi.as_ref().map(|bi| passwords.bi(&bi.name));
         let passwords = passwords.pipeline(&options.users.pipeline);
-        Ok((Self { folder, http, tcp, passwords, nonce, _lock: lock, options }, bi))
+        Ok((Self { folder, http, tcp, passwords, nonce, lock, options }, bi))
+    }
+
+    /// The folder's lock, for another try. Were it given back and taken again, a process that somebody else in
+    /// this program is just starting could still hold a copy of it, up to its `exec`.
+    pub(crate) fn into_lock(self) -> File {
+        self.lock
     }
 
     pub(crate) fn credentials(&self) -> &Credentials {
