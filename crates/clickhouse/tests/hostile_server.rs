@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
@@ -30,6 +30,10 @@ fn reply(mut stream: TcpStream, answer: &[u8], endless: &[u8]) {
     let _ = stream.read(&mut [0; 65536]);
     let _ = stream.write_all(answer);
     while !endless.is_empty() && stream.write_all(endless).is_ok() {}
+    // Closed before the request is read to its end, the connection would be reset, and the answer with it.
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
 fn client(urls: Vec<Url>) -> Client {
