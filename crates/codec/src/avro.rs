@@ -19,7 +19,7 @@ mod write;
 
 pub(crate) use columns::nullable;
 pub use columns::{WantedColumn, avro_columns};
-pub(crate) use compile::{compile, covered, element_of, escaped, fill, missing_columns};
+pub(crate) use compile::{Target, compile, covered, element_of, escaped, fill, missing_columns};
 pub use encoder::{EncodeError, avro_to_json, json_to_avro};
 pub(crate) use leaf::{Leaf, Put};
 pub(crate) use op::{Fill, MapKey, Misfit, Program};

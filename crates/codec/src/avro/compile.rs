@@ -81,20 +81,20 @@ pub(crate) fn covered(tree: &Tree, path: &[String]) -> bool {
 
 /// Where a value goes.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'t> {
+pub(crate) struct Target<'t> {
     /// Which of the columns at hand.
-    pub(super) place: usize,
-    pub(super) ty: &'t Type,
-    /// Whether `null` is a value of the table's column.
-    pub(super) accepts_null: bool,
-    pub(super) reading: &'t TimeReading,
+    pub(crate) place: usize,
+    pub(crate) ty: &'t Type,
+    /// Whether `NULL` is a value of the table's column.
+    pub(crate) accepts_null: bool,
+    pub(crate) reading: &'t TimeReading,
     /// The path, for samples of dropped fields.
-    pub(super) pointer: &'t str,
+    pub(crate) pointer: &'t str,
 }
 
 impl<'t> Target<'t> {
     /// A part of it.
-    pub(super) const fn part(self, place: usize, ty: &'t Type) -> Self {
+    pub(crate) const fn part(self, place: usize, ty: &'t Type) -> Self {
         Self { place, ty, accepts_null: true, ..self }
     }
 }

@@ -6,18 +6,17 @@
 use std::sync::Arc;
 
 use tidegate_core::ReasonCode;
-use tidegate_native::{Table, Type};
+use tidegate_native::Table;
 
 use super::columns::protobuf_columns;
 use super::model::{Field, Kind, MessageId, Presence, ProtobufMessages};
 use super::op::{Action, End, Filled, How, Member, MessagePlan, Op, OpId, PlanId, Program, Strangers};
-use crate::avro::{Fill, Misfit, WantedColumn, covered, element_of, escaped, fill};
+use crate::avro::{Fill, Misfit, Target, WantedColumn, covered, element_of, escaped, fill};
 use crate::build::{Branch, Leaf as ColumnLeaf, Tree};
 use crate::compile::{Given, clamped, json_escaped, plan_columns};
 use crate::node::{Absent, Unknown};
 use crate::options::{PlanOptions, UnknownFields};
 use crate::plan::PlanError;
-use crate::scalar::TimeReading;
 
 /// More operations than any table needs.
 const OPS_MAX: usize = 200_000;
@@ -64,26 +63,6 @@ pub(crate) fn missing_columns(
         !named && !covered(&planned.tree, &column.path)
     });
     Ok(wanted)
-}
-
-/// Where a value goes.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'t> {
-    /// Which of the columns at hand.
-    pub(super) place: usize,
-    pub(super) ty: &'t Type,
-    /// Whether `NULL` is a value of the table's column.
-    pub(super) accepts_null: bool,
-    pub(super) reading: &'t TimeReading,
-    /// The path, for samples of dropped fields.
-    pub(super) pointer: &'t str,
-}
-
-impl<'t> Target<'t> {
-    /// A part of it.
-    pub(super) const fn part(self, place: usize, ty: &'t Type) -> Self {
-        Self { place, ty, accepts_null: true, ..self }
-    }
 }
 
 pub(super) struct Compiler<'s> {

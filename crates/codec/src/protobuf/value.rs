@@ -2,11 +2,11 @@
 
 use tidegate_native::{JsonType, TupleElement, Type};
 
-use super::compile::{Around, Compiler, Side, Target, Way, filled};
+use super::compile::{Around, Compiler, Side, Way, filled};
 use super::leaf::{Leaf, value_of_its_own};
 use super::model::{Field, Kind, Known, MessageId, Presence};
 use super::op::{Action, End, Entry, How, Key, Op, OpId, PlanId};
-use crate::avro::{Fill, MapKey, escaped};
+use crate::avro::{Fill, MapKey, Target, escaped};
 use crate::build::Leaf as ColumnLeaf;
 use crate::open::rank;
 use crate::scalar::Scalar;
