@@ -41,7 +41,13 @@ pub(crate) struct Request<'a> {
     /// Beside `wait_end_of_query` and the database.
     pub(crate) parameters: Vec<(&'a str, &'a str)>,
     pub(crate) body: Bytes,
+    /// How long it may take, if less than the options let.
+    pub(crate) timeout: Option<Duration>,
 }
+
+/// How long a server may take to say what a table is. That is a small answer: one that takes longer is not
+/// coming, from a connection that nobody has closed, say.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Client {
     /// A client; nothing is sent yet.
@@ -106,12 +112,17 @@ impl Client {
     /// Any exception, as a fault with its code; an answer longer than the options let; text that is
     /// not UTF-8.
     pub async fn query(&self, sql: &str) -> Result<String, Fault> {
-        self.query_with(sql, Vec::new()).await
+        self.query_with(sql, Vec::new(), None).await
     }
 
-    async fn query_with(&self, sql: &str, parameters: Vec<(&str, &str)>) -> Result<String, Fault> {
+    async fn query_with(
+        &self,
+        sql: &str,
+        parameters: Vec<(&str, &str)>,
+        timeout: Option<Duration>,
+    ) -> Result<String, Fault> {
         let chosen = self.shared.replicas.current();
-        let request = Request { parameters, body: Bytes::copy_from_slice(sql.as_bytes()) };
+        let request = Request { parameters, body: Bytes::copy_from_slice(sql.as_bytes()), timeout };
         let answer = self.post(chosen, request).await.map_err(|failure| fault(chosen, failure))?;
         String::from_utf8(answer)
             .map_err(|_| fault(chosen, Failure::world(FaultKind::Unknown, "the answer is not UTF-8")))
@@ -123,7 +134,7 @@ impl Client {
     /// As [`Client::query`].
     pub async fn query_as(&self, sql: &str, format: &str) -> Result<String, Fault> {
         let parameters = vec![("default_format", format)];
-        self.query_with(sql, parameters).await
+        self.query_with(sql, parameters, None).await
     }
 
     /// Runs a statement that has no result: DDL, mostly. A time-out leaves open whether it will still
@@ -140,7 +151,15 @@ impl Client {
     /// # Errors
     /// As [`Client::query`], and when a row is no `T`.
     pub async fn rows<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Fault> {
-        let text = self.query(&format!("{sql} FORMAT JSONEachRow")).await?;
+        self.rows_within(sql, None).await
+    }
+
+    async fn rows_within<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<T>, Fault> {
+        let text = self.query_with(&format!("{sql} FORMAT JSONEachRow"), Vec::new(), timeout).await?;
         let rows = text.lines().filter(|line| !line.is_empty()).map(serde_json::from_str);
         rows.collect::<Result<_, _>>().map_err(|error| {
             Fault::new(FaultKind::Unknown, format!("clickhouse: a row is not of the expected shape: {error}"))
@@ -161,7 +180,7 @@ impl Client {
             quote_text(database),
             quote_text(table),
         );
-        let described: Vec<DescribedColumn> = self.rows(&sql).await?;
+        let described: Vec<DescribedColumn> = self.rows_within(&sql, Some(DESCRIBE_TIMEOUT)).await?;
         if described.is_empty() {
             let message =
                 format!("clickhouse: table `{database}.{table}` does not exist, or user may not see it");
@@ -179,8 +198,11 @@ impl Client {
             // The status is decided when the query has ended, not when its answer begins.
             .append_pair("wait_end_of_query", "1")
             .extend_pairs(request.parameters);
-        let request = self.shared.http.request(Method::POST, url).body(request.body);
-        self.exchange(chosen, request).await
+        let mut post = self.shared.http.request(Method::POST, url).body(request.body);
+        if let Some(timeout) = request.timeout {
+            post = post.timeout(timeout);
+        }
+        self.exchange(chosen, post).await
     }
 
     async fn exchange(

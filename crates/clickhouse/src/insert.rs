@@ -100,7 +100,7 @@ impl Warehouse for Client {
             parameters.push(("decompress", "1"));
         }
         let body = compress(block.native, self.shared.compression);
-        let answered = self.post(chosen, Request { parameters, body }).await;
+        let answered = self.post(chosen, Request { parameters, body, timeout: None }).await;
         match answered.and_then(|body| expect_empty(&body)) {
             Ok(()) => Ok(()),
             Err(failure) => {
@@ -122,7 +122,8 @@ impl Client {
         let names = FIXED.iter().map(|(name, _)| *name).chain(DEDUPLICATION);
         let names: Vec<String> = names.map(quote_text).collect();
         let sql = format!("SELECT name FROM system.settings WHERE name IN ({})", names.join(", "));
-        let answer = self.post(chosen, Request { parameters: Vec::new(), body: Bytes::from(sql) }).await?;
+        let request = Request { parameters: Vec::new(), body: Bytes::from(sql), timeout: None };
+        let answer = self.post(chosen, request).await?;
         let known: KnownSettings = String::from_utf8_lossy(&answer).lines().map(str::to_owned).collect();
         let known = Arc::new(known);
         chosen.replica.set_known(Some(Arc::clone(&known)));

@@ -85,7 +85,15 @@ impl<L: CheckpointLog + 'static, W: Warehouse + 'static> Partition<L, W> {
         mut stop: oneshot::Receiver<()>,
     ) -> Result<(), Undelivered> {
         loop {
-            self.advance().await?;
+            // What it waits for can take as long as a server likes; a stop does not wait for that.
+            let stopped = tokio::select! {
+                biased;
+                advanced = self.advance() => advanced.map(|()| false)?,
+                _ = &mut stop => true,
+            };
+            if stopped {
+                return self.drain().await;
+            }
             if !self.may_go() {
                 // Whoever called has gone before there is something to go with.
                 self.calls.mark_unchanged();

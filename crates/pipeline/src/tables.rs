@@ -11,6 +11,7 @@ use tidegate_config::{Delivery, Resolved};
 use tidegate_core::{Fault, FaultKind, PartId, Reason, ReasonCode, Record, Reject, Stage};
 use tidegate_native::Table;
 use tidegate_schema::{JsonSchema, quote};
+use tokio::sync::Semaphore;
 
 use crate::port::Warehouse;
 use crate::route;
@@ -132,6 +133,8 @@ pub(crate) struct Tables<W> {
     status: Status,
     /// The tables whose weakness has been asked for, and whether they have none.
     weighed: Mutex<HashMap<String, bool>>,
+    /// For those who ask the server what a table is.
+    turns: Semaphore,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +146,10 @@ struct Known {
 /// Event names come from records: a hostile stream may invent as many as it likes.
 const KNOWN_EVENTS_MAX: usize = 10_000;
 
+/// How many ask the server what a table is at one time. At a start every partition wants the same tables, and
+/// a server answers 100 queries at once by default, inserts among them.
+const ASKING_MAX: usize = 8;
+
 impl<W: Warehouse> Tables<W> {
     pub(crate) fn new(
         warehouse: Arc<W>,
@@ -151,7 +158,8 @@ impl<W: Warehouse> Tables<W> {
         creation: Option<TableCreation>,
     ) -> Self {
         let (known, evolved, weighed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { warehouse, settings, schemas, creation, known, evolved, status, weighed }
+        let turns = Semaphore::new(ASKING_MAX);
+        Self { warehouse, settings, schemas, creation, known, evolved, status, weighed, turns }
     }
 
     /// Sees to it that what a record is decoded by is known, as far as it can be.
@@ -168,14 +176,15 @@ impl<W: Warehouse> Tables<W> {
         resolved: &Resolved,
         record: &Record<'_>,
     ) -> Result<Arc<TablePlan>, NoPlan> {
-        let known = self.known().get(&resolved.event).cloned();
-        match &known {
-            Some(known) if known.described_at.elapsed() < self.settings.describe_every => {
-                return known.plan.clone().map_err(NoPlan::Reject);
-            }
-            Some(_) | None => {}
+        if let Some(plan) = self.fresh(&resolved.event) {
+            return plan.map_err(NoPlan::Reject);
         }
-        let seen = known.is_some_and(|known| known.plan.is_ok());
+        let _turn = self.turns.acquire().await.expect("nobody closes it");
+        // Whoever was before may have asked for the same table.
+        if let Some(plan) = self.fresh(&resolved.event) {
+            return plan.map_err(NoPlan::Reject);
+        }
+        let seen = self.known().get(&resolved.event).is_some_and(|known| known.plan.is_ok());
         let writer = self.schemas.writers.as_ref().and_then(|writers| writers.of(record));
         let plan = match self.compile(resolved, (seen, writer.as_ref())).await {
             Ok(plan) => Ok(plan),
@@ -189,6 +198,13 @@ impl<W: Warehouse> Tables<W> {
         known.insert(resolved.event.clone(), Known { plan: plan.clone(), described_at: Instant::now() });
         drop(known);
         plan.map_err(NoPlan::Reject)
+    }
+
+    /// What is known about an event's plan, unless that was so long ago that the table may be another.
+    fn fresh(&self, event: &str) -> Option<Result<Arc<TablePlan>, Box<Reject>>> {
+        let known = self.known();
+        let known = known.get(event)?;
+        (known.described_at.elapsed() < self.settings.describe_every).then(|| known.plan.clone())
     }
 
     /// The plan for an event whose table has changed under the plan that it had.

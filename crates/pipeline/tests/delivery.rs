@@ -359,3 +359,25 @@ async fn a_fault_of_reading_is_told_no_longer_once_records_come() {
     };
     assert_eq!(connector.run(&mut Hiccup { source, events: 0 }, seen).await, Ended::Stopped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_server_that_does_not_say_what_a_table_is() {
+    let world = World::with_the_incident();
+    world.warehouse.fall_silent();
+    let stopped =
+        tokio::time::timeout(Duration::from_secs(30), world.run_for(settings(10), Duration::from_secs(1)));
+    stopped.await.expect("stopped in time");
+    assert_eq!(world.warehouse.rows("events"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_ask_what_a_table_is_a_few_at_a_time() {
+    let world = World::new();
+    for partition in 0..100 {
+        world.produce(&TopicPartition::new("events", partition), br#"{"id":1,"name":"n"}"#);
+    }
+    world.run_for(settings(10), Duration::from_secs(60)).await;
+    assert_eq!(world.warehouse.rows("events").len(), 100);
+    let n_max = world.warehouse.n_describing_max();
+    assert!((1..=8).contains(&n_max), "{n_max} at once");
+}

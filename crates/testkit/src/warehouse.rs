@@ -27,6 +27,18 @@ struct State {
     tables: BTreeMap<String, FakeTable>,
     faults: VecDeque<Fault>,
     poison: Vec<Value>,
+    is_silent: bool,
+    n_describing: usize,
+    n_describing_max: usize,
+}
+
+/// A question about a table that is not answered yet.
+struct Describing<'a>(&'a FakeWarehouse);
+
+impl Drop for Describing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().n_describing -= 1;
+    }
 }
 
 /// A ClickHouse that keeps rows in memory. Clones share it; each may belong to another process.
@@ -118,6 +130,24 @@ impl FakeWarehouse {
         self.lock().tables.get(table).map_or(0, |table| table.n_inserts)
     }
 
+    /// From now on nobody who asks what a table is gets an answer.
+    pub fn fall_silent(&self) {
+        self.lock().is_silent = true;
+    }
+
+    /// The most questions about tables that were open at one time.
+    #[must_use]
+    pub fn n_describing_max(&self) -> usize {
+        self.lock().n_describing_max
+    }
+
+    fn describing(&self) -> Describing<'_> {
+        let mut state = self.lock();
+        state.n_describing += 1;
+        state.n_describing_max = state.n_describing_max.max(state.n_describing);
+        Describing(self)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,6 +186,11 @@ impl FakeWarehouse {
 
 impl Warehouse for FakeWarehouse {
     async fn describe(&self, _database: &str, table: &str) -> Result<Table, Fault> {
+        let _open = self.describing();
+        if self.lock().is_silent {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
         self.lock().tables.get(table).map(|fake| fake.table.clone()).ok_or_else(|| missing(table))
     }
 
