@@ -7,7 +7,6 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tidegate_core::{Fault, FaultKind};
 use tokio::sync::mpsc;
@@ -16,7 +15,6 @@ use crate::admin::{KafkaAdmin, TopicCreation, TopicSpec};
 use crate::client::Quiet;
 use crate::fault::{fault, of_code};
 use crate::options::{KafkaOptions, OptionsError};
-use crate::transaction::producer_config;
 
 /// How long one question to the cluster may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,74 +99,6 @@ async fn cleanup_policy(options: &KafkaOptions, topic: &str) -> Result<Option<St
 
 fn denied(error: OptionsError) -> Fault {
     Fault::new(FaultKind::Denied, error.to_string())
-}
-
-/// Appends to a log, one record at a time or many at once. Cheap to clone.
-#[derive(Clone)]
-pub struct LogWriter {
-    producer: FutureProducer<Quiet>,
-    topic: String,
-    address: String,
-}
-
-impl LogWriter {
-    /// Makes a writer. Does not wait for Kafka. A record that is not acknowledged within `timeout` is
-    /// given up.
-    ///
-    /// # Errors
-    /// If the options cannot be used.
-    pub fn connect(options: &KafkaOptions, topic: &str, timeout: Duration) -> Result<Self, OptionsError> {
-        let mut config = producer_config(options)?;
-        config.set("linger.ms", "0");
-        config.set("message.timeout.ms", timeout.as_millis().to_string());
-        let producer =
-            config.create_with_context(Quiet::default()).map_err(|error| OptionsError::of(&error))?;
-        Ok(Self { producer, topic: topic.to_owned(), address: options.address() })
-    }
-
-    /// Appends a record and says its offset.
-    ///
-    /// # Errors
-    /// If no acknowledgement came in time. The record may stand in the log all the same.
-    pub async fn append(&self, key: &[u8], value: Option<&[u8]>) -> Result<i64, Fault> {
-        self.producer
-            .send(self.record(key, value), TIMEOUT)
-            .await
-            .map_or_else(|(error, _)| Err(self.refused(&error)), |delivery| Ok(delivery.offset))
-    }
-
-    /// Appends records in their order without waiting for one before the next is sent; says each one's
-    /// offset, or why it has none. The others may stand in the log all the same.
-    pub async fn append_all(&self, records: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<Result<i64, Fault>> {
-        let send = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| {
-            let sent = self.producer.send_result(self.record(key, value.as_deref()));
-            sent.map_err(|(error, _)| self.refused(&error))
-        };
-        // All are handed over before the first is waited for.
-        let sent: Vec<_> = records.iter().map(send).collect();
-        let mut offsets = Vec::with_capacity(sent.len());
-        for one in sent {
-            offsets.push(match one {
-                Err(fault) => Err(fault),
-                Ok(delivered) => match delivered.await {
-                    Ok(Ok(delivery)) => Ok(delivery.offset),
-                    Ok(Err((error, _))) => Err(self.refused(&error)),
-                    Err(_) => Err(Fault::new(FaultKind::Unavailable, "the producer was closed")),
-                },
-            });
-        }
-        offsets
-    }
-
-    fn record<'a>(&'a self, key: &'a [u8], value: Option<&'a [u8]>) -> FutureRecord<'a, [u8], [u8]> {
-        let mut record = FutureRecord::to(&self.topic).partition(0).key(key);
-        record.payload = value;
-        record
-    }
-
-    fn refused(&self, error: &KafkaError) -> Fault {
-        fault(error, &format!("write to `{}` at `{}`", self.topic, self.address))
-    }
 }
 
 /// Reads a log from its beginning, for as long as it is kept.

@@ -257,6 +257,7 @@ fn consumer_config(
         ("heartbeat.interval.ms", heartbeat.as_millis().to_string()),
         // The end of a partition is told in an answer to a fetch; an idle one should not take long.
         ("fetch.wait.max.ms", "100".to_owned()),
+        ("fetch.queue.backoff.ms", "10".to_owned()),
         ("topic.metadata.refresh.interval.ms", "10000".to_owned()),
     ];
     for (property, value) in defaults {
