@@ -39,7 +39,7 @@ pub(crate) fn check(file: CatalogFile, cx: &mut Reading<'_>) -> Catalog {
 }
 
 /// Reports a name that nothing bears, with the nearest one that something does.
-fn unknown<'a>(
+pub(crate) fn unknown<'a>(
     kind: &str,
     name: &str,
     at: Position,
@@ -199,4 +199,5 @@ pub(crate) fn rows_of_metric(
     metrics::rows(catalog, metric)
 }
 
+pub(crate) use expressions::columns as fact_columns;
 pub(crate) use metrics::{mergeable, parts};

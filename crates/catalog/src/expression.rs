@@ -285,9 +285,10 @@ fn collect<'a>(expr: &'a Expr, names: &mut Vec<(&'a str, Position)>) {
     }
 }
 
-/// A text as ClickHouse reads it.
+/// A text as ClickHouse reads it, on one line.
 pub(crate) fn sql_text(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+    let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("'{}'", escaped.replace('\n', "\\n").replace('\r', "\\r"))
 }
 
 fn print(expr: &Expr, name: &dyn Fn(&str) -> String, sql: &mut String) {

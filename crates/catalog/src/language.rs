@@ -16,6 +16,7 @@ pub use defaults::{
 };
 pub use event::{Context, Entity, EnumSource, EventSource, Field, History, Version};
 pub use metric::{Dimension, Fact, Grain, Kind, Metric, MetricRef, Precision, Rollup, Span};
+pub(crate) use metric::{Empty, SpanUnit, StepOrder};
 
 section! {
     /// A catalog: what the events of a product are, and everything that is counted by them.

@@ -17,6 +17,7 @@ mod load;
 mod lock;
 mod metric_sql;
 mod names;
+mod question;
 
 pub use catalog::{Catalog, Column, Event, EventField, Origin};
 pub use expression::{Expression, Function, Sort};
@@ -29,3 +30,4 @@ pub use load::{Loaded, load};
 pub use lock::{Lock, LockError, Numbers};
 pub use metric_sql::{Aggregate, aggregate};
 pub use names::{Name, Names};
+pub use question::{Asked, Column as AnswerColumn, Compiled, Read, Role, Sources, compile, dimensions_of};

@@ -32,6 +32,31 @@ impl Aggregate {
     pub fn merged(&self, column: &str) -> String {
         format!("{}{}({column})", self.merge, self.parameters)
     }
+
+    /// States in `column`, put together to a state.
+    pub(crate) fn merged_state(&self, column: &str) -> String {
+        // A simple aggregate's state is its value.
+        let combinator = if self.merge.ends_with("Merge") { "State" } else { "" };
+        format!("{}{combinator}{}({column})", self.merge, self.parameters)
+    }
+}
+
+/// What is added up of the first or last value of somebody.
+pub(crate) struct Summand {
+    /// The value, never null.
+    pub(crate) value: String,
+    /// The conditions of the rows that have it.
+    pub(crate) filter: Vec<String>,
+}
+
+/// The summand of a metric that has an expression.
+pub(crate) fn summand(catalog: &Catalog, lock: &Lock, metric: &Metric) -> Option<Summand> {
+    let fact = crate::check::rows_of_metric(catalog, metric)?;
+    let rows = Rows { catalog, lock, fact };
+    let (value, present) = rows.value(metric.expr()?);
+    let filter = metric.filter().map(|filter| rows.condition(filter));
+    let (value, _) = rows.summand(metric, value);
+    Some(Summand { value, filter: filter.into_iter().chain(present).collect() })
 }
 
 /// A column of the rows, told from what a query calls its results.

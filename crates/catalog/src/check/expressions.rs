@@ -11,7 +11,7 @@ use crate::language::Fact;
 
 /// The columns of a fact's rows with the sorts of their values; those that some event lacks are not among
 /// them.
-pub(super) fn columns(catalog: &Catalog, fact: &Fact) -> Vec<(String, Sort)> {
+pub(crate) fn columns(catalog: &Catalog, fact: &Fact) -> Vec<(String, Sort)> {
     let nulls = catalog.nulls();
     let Some(first) = catalog.fact_events(fact).first().copied().filter(|event| !event.incomplete) else {
         return Vec::new();
