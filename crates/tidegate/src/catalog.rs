@@ -118,7 +118,11 @@ pub fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
     }
 }
 
-fn read(file: &Path) -> Result<Loaded, Diagnostics> {
+/// Reads and checks a catalog.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn read(file: &Path) -> Result<Loaded, Diagnostics> {
     load(&file.display().to_string(), &|path| {
         use io::Read;
         let mut bytes = Vec::new();
@@ -175,13 +179,20 @@ fn lock_path(catalog: &Path) -> PathBuf {
 }
 
 fn make(catalog: &Catalog, file: &Path) -> anyhow::Result<Generated> {
+    Ok(generate(catalog, &read_lock(file)?, given()))
+}
+
+/// The numbers beside the catalog at `file`; none if it has not been generated yet.
+///
+/// # Errors
+/// When the lock cannot be read.
+pub fn read_lock(file: &Path) -> anyhow::Result<Lock> {
     let path = lock_path(file);
-    let lock = match fs::read_to_string(&path) {
-        Ok(text) => Lock::parse(&text).with_context(|| format!("read `{}`", path.display()))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
-        Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
-    };
-    Ok(generate(catalog, &lock, given()))
+    match fs::read_to_string(&path) {
+        Ok(text) => Lock::parse(&text).with_context(|| format!("read `{}`", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
+    }
 }
 
 /// What the sink defines and the catalog's files contain.

@@ -30,6 +30,7 @@ Examples:
   tidegate sink --config sink.yaml              your Kafka, your ClickHouse
   tidegate dlq list --config sink.yaml          what was refused, and why
   tidegate ledger --config sink.yaml            what became of every offset
+  tidegate metrics query dau --grain day        a metric of a catalog, from the tables that the sink fills
 
 Exit codes:
   0  done
@@ -120,6 +121,9 @@ pub enum Command {
     /// Check a catalog of events and metrics, and write what is made from it
     #[command(subcommand)]
     Catalog(crate::catalog::Command),
+    /// Ask for a catalog's metrics, and learn from which table they come and why
+    #[command(subcommand)]
+    Metrics(crate::metrics::Command),
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
     Dlq(Dlq),

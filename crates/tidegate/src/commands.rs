@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Config, ConfigFor, Exit, Output, Speech};
 use crate::render::{self, Look};
 use crate::report::{DeadLetterExample, HaltReport};
 use crate::sink::{Sink, World, halt_reasons};
-use crate::{catalog, demo, dlq, ledger, offsets, registry, smoke, status, table, tools, up};
+use crate::{catalog, demo, dlq, ledger, metrics, offsets, registry, smoke, status, table, tools, up};
 
 /// Runs a command line to its end.
 ///
@@ -40,6 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Smoke(flags) => smoke::run(&flags, speech).await,
         Command::Table(command) => table::run(command, speech).await,
         Command::Catalog(command) => catalog::run(&command, speech),
+        Command::Metrics(command) => metrics::run(&command, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Offsets(flags) => offsets::run(flags, speech).await,
         Command::Ledger(flags) => ledger::run(&flags, speech).await,

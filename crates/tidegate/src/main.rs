@@ -13,6 +13,7 @@ mod demo;
 mod dlq;
 mod group;
 mod ledger;
+mod metrics;
 mod offsets;
 mod reach;
 mod registry;

@@ -5,7 +5,9 @@ mod demo;
 mod dlq;
 mod ledger;
 mod machine;
+mod metrics;
 mod offsets;
+mod plot;
 mod progress;
 mod text;
 
@@ -15,7 +17,9 @@ pub use demo::demo;
 pub use dlq::{dlq_list, dlq_replay, dlq_show, halt};
 pub use ledger::ledger;
 pub use machine::{status, up};
+pub use metrics::{csv, list, sql, table};
 pub use offsets::{offsets, reset};
+pub use plot::plot;
 pub use progress::{Progress, Step};
 
 use crate::cli::ColorChoice;
