@@ -15,6 +15,7 @@ mod faults;
 mod guarded;
 mod joint;
 mod life;
+mod metrics;
 mod offsets;
 mod path;
 mod process;
