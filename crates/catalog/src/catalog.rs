@@ -71,6 +71,29 @@ pub struct Column<'a> {
 }
 
 impl Catalog {
+    /// The same catalog under names of its own, which begin or end with `mark`: database, topics, connector. It can
+    /// be tried where the real one is at work.
+    ///
+    /// `mark` has lower-case letters and digits.
+    #[must_use]
+    pub fn apart(&self, mark: &str) -> Self {
+        let mut apart = self.clone();
+        apart.file.name = self.file.name.marked(mark);
+        apart.file.defaults.clickhouse.database = self.file.defaults.clickhouse.database.marked(mark);
+        apart.file.policies.dead_letters.topic.value =
+            format!("{mark}.{}", self.file.policies.dead_letters.topic.value);
+        for event in apart.events.values_mut() {
+            event.topic = format!("{mark}.{}", event.topic);
+        }
+        apart
+    }
+
+    /// The topic of dead letters.
+    #[must_use]
+    pub fn dead_letter_topic(&self) -> String {
+        self.file.policies.dead_letters.topic.value.replace("{name}", self.file.name.as_str())
+    }
+
     /// The events of a fact, in the file's order.
     #[must_use]
     pub fn fact_events(&self, fact: &Fact) -> Vec<&Event> {

@@ -15,6 +15,8 @@ use tidegate_yaml::{Mistake, Position};
 use crate::catalog::{Catalog, Event};
 use crate::language::{CatalogFile, Dimension};
 
+pub use tests_of_events::event_of_test;
+
 /// Checks a file that has been read. The catalog can be used if nothing has been reported.
 pub(crate) fn check(file: CatalogFile, cx: &mut Reading<'_>) -> Catalog {
     let mut events = IndexMap::with_capacity(file.events.len());

@@ -19,7 +19,7 @@ use crate::lock::Lock;
 
 pub use clickhouse::{Statement, Step, statements};
 pub(crate) use json_schema::event_schema;
-pub use json_schema::sample;
+pub use json_schema::{full_sample, sample};
 
 /// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +46,19 @@ impl File {
 /// What came of a catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generated {
-    /// The files by path.
+    /// The files, sorted by path.
     pub files: Vec<File>,
     /// The lock with the numbers of new names. It is kept beside the catalog, not among the files.
     pub lock: Lock,
+}
+
+impl Generated {
+    /// The text of the file at that path.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let found = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
+        self.files.get(found).map(|file| file.text.as_str())
+    }
 }
 
 /// What others define and generated files contain.

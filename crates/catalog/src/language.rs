@@ -78,7 +78,7 @@ section! {
     /// An event that must be accepted, or refused.
     pub struct Test as "a test" {
         /// What the test is about.
-        name: String;
+        name: Located<String>;
         /// The event that the value is meant to be.
         event: Located<String>;
         /// Whether it is accepted.

@@ -20,9 +20,10 @@ mod names;
 mod question;
 
 pub use catalog::{Catalog, Column, Event, EventField, Origin};
+pub use check::event_of_test;
 pub use expression::{Expression, Function, Sort};
 pub use field_type::{FieldType, Scalar, SecondFraction};
-pub use generate::{File, Generated, Given, Statement, Step, generate, sample, statements};
+pub use generate::{File, Generated, Given, Statement, Step, full_sample, generate, sample, statements};
 pub use language::{CatalogFile, Ddl, Kind, Metric, json_schema};
 pub use lineage::fields;
 pub use literal::Literal;
@@ -31,3 +32,4 @@ pub use lock::{Lock, LockError, Numbers};
 pub use metric_sql::{Aggregate, aggregate};
 pub use names::{Name, Names};
 pub use question::{Asked, Column as AnswerColumn, Compiled, Read, Role, Sources, compile, dimensions_of};
+pub use tidegate_yaml::Position;

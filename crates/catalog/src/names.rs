@@ -26,6 +26,16 @@ impl Name {
     }
 }
 
+impl Name {
+    /// The name with `_` and `mark` behind it, cut so that it stays a name.
+    pub(crate) fn marked(&self, mark: &str) -> Self {
+        let room = BYTES_MAX.saturating_sub(mark.len() + 1);
+        // Names are ASCII.
+        let head = self.0.get(..room.min(self.0.len())).unwrap_or_default().trim_end_matches('_');
+        Self(format!("{head}_{mark}"))
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use jsonschema::Validator;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tidegate_yaml::Mistake;
 use tidegate_yaml::reading::Reading;
 use tidegate_yaml::shape::quoted;
 
 use super::event;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Event};
 use crate::generate::{event_schema, sample};
 use crate::language::Test;
 
@@ -28,24 +28,26 @@ pub(super) fn check(catalog: &Catalog, cx: &mut Reading<'_>) {
                 }
             }
         }
-        let mut value = test.value.value.0.clone();
-        if test.partial {
-            value = completed(sample(catalog, event), value);
-        }
+        let value = event_of_test(catalog, event, test);
         if let Some(validator) = validators.get(event.name.as_str()) {
             run(test, &value, validator, cx);
         }
     }
 }
 
-/// The valid event with the test's members in it.
-fn completed(valid: Value, test: Value) -> Value {
-    match (valid, test) {
-        (Value::Object(mut valid), Value::Object(test)) => {
-            valid.extend(test.into_iter().collect::<Map<_, _>>());
+/// The event that a test is about: its value, or that put into a valid event where it is partial.
+#[must_use]
+pub fn event_of_test(catalog: &Catalog, event: &Event, test: &Test) -> Value {
+    let value = test.value.value.0.clone();
+    if !test.partial {
+        return value;
+    }
+    match (sample(catalog, event), value) {
+        (Value::Object(mut valid), Value::Object(value)) => {
+            valid.extend(value);
             Value::Object(valid)
         }
-        (_, test) => test,
+        (_, value) => value,
     }
 }
 
@@ -58,11 +60,12 @@ fn run(test: &Test, value: &Value, validator: &Validator, cx: &mut Reading<'_>) 
     match (test.accept, errors.first()) {
         (true, None) => {}
         (true, Some((path, error))) => {
-            let message = format!("test {}: refused at `{path}`: {}", quoted(&test.name), quoted(error));
+            let message =
+                format!("test {}: refused at `{path}`: {}", quoted(&test.name.value), quoted(error));
             cx.report(Mistake::Conflict, at, message, None);
         }
         (false, None) => {
-            let message = format!("test {}: accepted, and should be refused", quoted(&test.name));
+            let message = format!("test {}: accepted, and should be refused", quoted(&test.name.value));
             cx.report(Mistake::Conflict, at, message, None);
         }
         (false, Some((path, _))) => {
@@ -73,8 +76,11 @@ fn run(test: &Test, value: &Value, validator: &Validator, cx: &mut Reading<'_>) 
             };
             let here = format!("/{}", field.value);
             if !errors.iter().any(|(path, error)| *path == here || missing(error)) {
-                let message =
-                    format!("test {}: refused at `{path}`, not for `{}`", quoted(&test.name), field.value);
+                let message = format!(
+                    "test {}: refused at `{path}`, not for `{}`",
+                    quoted(&test.name.value),
+                    field.value
+                );
                 cx.report(Mistake::Conflict, field.at, message, None);
             }
         }

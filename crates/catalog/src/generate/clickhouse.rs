@@ -25,6 +25,11 @@ pub struct Statement {
     pub object: String,
     /// The statement, without a semicolon. It may be repeated.
     pub sql: String,
+    /// The columns that it says of a table, with their types. Empty of databases, views and the table of dead
+    /// letters, which is the sink's.
+    pub columns: Vec<(String, String)>,
+    /// The table of whose inserted blocks a view makes its rows.
+    pub reads: Option<String>,
 }
 
 /// A group of statements.
@@ -106,12 +111,25 @@ pub(super) struct Writer<'a> {
     mode: Ddl,
 }
 
+/// A column to be created.
+pub(super) struct NewColumn {
+    name: String,
+    ty: String,
+    /// Default, comment, codec.
+    rest: String,
+}
+
+impl NewColumn {
+    pub(super) fn new(name: &str, ty: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), ty: ty.into(), rest: String::new() }
+    }
+}
+
 /// A table to be created.
 pub(super) struct NewTable<'a> {
     pub(super) step: Step,
     pub(super) name: &'a str,
-    /// Columns as SQL.
-    pub(super) columns: Vec<String>,
+    pub(super) columns: Vec<NewColumn>,
     /// The engine without its replication: `MergeTree`, `ReplacingMergeTree(since)`.
     pub(super) engine: &'a str,
     pub(super) partition_by: Option<String>,
@@ -136,7 +154,7 @@ impl Writer<'_> {
     fn database(&self) -> Statement {
         let database = self.catalog.database();
         let sql = format!("CREATE DATABASE IF NOT EXISTS {}{}", quote(database), self.on_cluster());
-        Statement { step: Step::Database, object: database.to_owned(), sql }
+        Statement { step: Step::Database, object: database.to_owned(), sql, columns: Vec::new(), reads: None }
     }
 
     /// The sink's own definition, with the cluster put in.
@@ -155,7 +173,7 @@ impl Writer<'_> {
                     .replace("non_replicated_deduplication_window", "replicated_deduplication_window")
             }
         };
-        Statement { step: Step::DeadLetters, object: table.to_owned(), sql }
+        Statement { step: Step::DeadLetters, object: table.to_owned(), sql, columns: Vec::new(), reads: None }
     }
 
     /// The engine, in a cluster its replicated form.
@@ -175,11 +193,14 @@ impl Writer<'_> {
             Ddl::Single => "non_replicated_deduplication_window",
             Ddl::OnCluster => "replicated_deduplication_window",
         };
+        let columns = new.columns.iter();
+        let columns: Vec<String> =
+            columns.map(|column| format!("{} {}{}", quote(&column.name), column.ty, column.rest)).collect();
         let mut sql = format!(
             "CREATE TABLE IF NOT EXISTS {}{}\n(\n    {}\n)\nENGINE = {}",
             self.place(new.name),
             self.on_cluster(),
-            new.columns.join(",\n    "),
+            columns.join(",\n    "),
             self.engine(new.engine),
         );
         // Writing into a `String` does not fail.
@@ -192,30 +213,37 @@ impl Writer<'_> {
         }
         let _ = write!(sql, "\nSETTINGS {window} = {}", self.given.dedup_window);
         let _ = write!(sql, "\nCOMMENT {}", sql_text(new.comment));
-        Statement { step: new.step, object: new.name.to_owned(), sql }
+        let columns = new.columns.into_iter().map(|column| (column.name, column.ty)).collect();
+        Statement { step: new.step, object: new.name.to_owned(), sql, columns, reads: None }
     }
 
-    /// A view that fills `target` with what `select` makes of each inserted block.
-    pub(super) fn view(&self, step: Step, name: &str, target: &str, select: &str) -> Statement {
+    /// A view that fills `target` with what `select` makes of each block that is inserted into `source`.
+    pub(super) fn view(
+        &self,
+        (step, name): (Step, &str),
+        (source, target): (&str, &str),
+        select: &str,
+    ) -> Statement {
         let sql = format!(
             "CREATE MATERIALIZED VIEW IF NOT EXISTS {}{} TO {} AS\n{select}",
             self.place(name),
             self.on_cluster(),
             self.place(target),
         );
-        Statement { step, object: name.to_owned(), sql }
+        Statement { step, object: name.to_owned(), sql, columns: Vec::new(), reads: Some(source.to_owned()) }
     }
 
     fn event(&self, event: &Event) -> Statement {
-        let mut columns: Vec<String> = event
+        let mut columns: Vec<NewColumn> = event
             .columns(self.catalog.nulls())
             .iter()
             .map(|(name, column)| self.column(name, column))
             .collect();
         if self.catalog.file.defaults.unknown_fields == UnknownFields::Collect {
-            columns.push(format!("{} JSON DEFAULT '{{}}'", quote(UNKNOWN_COLUMN)));
+            let rest = " DEFAULT '{}'".to_owned();
+            columns.push(NewColumn { rest, ..NewColumn::new(UNKNOWN_COLUMN, "JSON") });
         }
-        columns.extend(self.given.place_columns.iter().map(|(name, ty)| format!("{} {ty}", quote(name))));
+        columns.extend(self.given.place_columns.iter().map(|(name, ty)| NewColumn::new(name, *ty)));
         let source = &event.source.clickhouse;
         let partition = source.partition_by.unwrap_or(self.catalog.file.defaults.clickhouse.partition_by);
         let engine = match self.catalog.engine(event) {
@@ -234,21 +262,20 @@ impl Writer<'_> {
         })
     }
 
-    fn column(&self, name: &str, column: &Column<'_>) -> String {
-        let ty = self.column_type(column);
-        let mut sql = format!("{} {ty}", quote(name));
+    fn column(&self, name: &str, column: &Column<'_>) -> NewColumn {
+        let mut rest = String::new();
         // Writing into a `String` does not fail.
         if let Some(default) = default(column) {
-            let _ = write!(sql, " DEFAULT {default}");
+            let _ = write!(rest, " DEFAULT {default}");
         }
         // ClickHouse reads them in this order only.
         if let Some(doc) = &column.field.doc {
-            let _ = write!(sql, " COMMENT {}", sql_text(doc));
+            let _ = write!(rest, " COMMENT {}", sql_text(doc));
         }
         if let (FieldType::Scalar(Scalar::Timestamp(_)), false) = (column.ty, column.nullable) {
-            sql.push_str(" CODEC(Delta, ZSTD(1))");
+            rest.push_str(" CODEC(Delta, ZSTD(1))");
         }
-        sql
+        NewColumn { rest, ..NewColumn::new(name, self.column_type(column)) }
     }
 
     /// The column's type.
@@ -263,13 +290,13 @@ impl Writer<'_> {
         let find = |wanted: &str| all.iter().find(|(column, _)| column == wanted);
         let Some((key, key_column)) = find(&entity.key.value) else { return Vec::new() };
         let key_type = clickhouse_type(key_column.ty, key_column.field, self.catalog, self.lock);
-        let mut columns = vec![format!("{} {key_type}", quote(key))];
+        let mut columns = vec![NewColumn::new(key, key_type)];
         let mut select = vec![format!("assumeNotNull(source.{0}) AS {0}", quote(key))];
         for (column, of) in entity.fields.iter().filter_map(|field| find(&field.value)) {
-            columns.push(format!("{} {}", quote(column), self.column_type(of)));
+            columns.push(NewColumn::new(column, self.column_type(of)));
             select.push(format!("source.{0} AS {0}", quote(column)));
         }
-        columns.push("`since` DateTime64(3, 'UTC')".to_owned());
+        columns.push(NewColumn::new("since", "DateTime64(3, 'UTC')"));
         select.push("source.`ts` AS `since`".to_owned());
         let table = format!("entity_{name}");
         let mut order_by = vec![quote(key)];
@@ -293,7 +320,8 @@ impl Writer<'_> {
             self.place(&event.table),
             quote(key),
         );
-        vec![self.table(new), self.view(Step::Entities, &format!("{table}_view"), &table, &select)]
+        let view = format!("{table}_view");
+        vec![self.table(new), self.view((Step::Entities, &view), (&event.table, &table), &select)]
     }
 
     fn fact(&self, name: &str, fact: &Fact) -> Vec<Statement> {
@@ -304,12 +332,12 @@ impl Writer<'_> {
         names.extend(fact.columns.iter().map(|column| column.value.as_str()));
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| *name != "event" && seen.insert(*name));
-        let mut columns = vec!["`event` LowCardinality(String)".to_owned()];
+        let mut columns = vec![NewColumn::new("event", "LowCardinality(String)")];
         for column in &names {
             let Some(of) = first.column(column, nulls) else { continue };
             let null = events.iter().any(|event| event.column(column, nulls).is_some_and(|of| of.nullable));
             let ty = clickhouse_type(of.ty, of.field, self.catalog, self.lock);
-            columns.push(format!("{} {}", quote(column), if null { nullable(&ty) } else { ty }));
+            columns.push(NewColumn::new(column, if null { nullable(&ty) } else { ty }));
         }
         let new = NewTable {
             step: Step::Facts,
@@ -338,7 +366,7 @@ impl Writer<'_> {
                 self.place(&event.table)
             );
             let view = format!("{name}_from_{}", event.name);
-            statements.push(self.view(Step::Facts, &view, name, &select));
+            statements.push(self.view((Step::Facts, &view), (&event.table, name), &select));
         }
         statements
     }

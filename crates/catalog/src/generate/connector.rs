@@ -65,7 +65,7 @@ fn sink(catalog: &Catalog) -> String {
         UnknownFields::Drop => "drop",
         UnknownFields::Collect => "{collect: _unknown}",
     };
-    let topic = letters.topic.value.replace("{name}", catalog.file.name.as_str());
+    let topic = catalog.dead_letter_topic();
     let _ = writeln!(text, "    unknown_fields: {unknown}");
     let _ = writeln!(text, "    dead_letters: {{topic: {topic}, table: {}}}", letters.table);
     let _ = writeln!(

@@ -197,6 +197,36 @@ pub fn sample(catalog: &Catalog, event: &Event) -> Value {
     Value::Object(members.collect())
 }
 
+/// An event that its schema accepts, with every field that it may have, none of them empty. A `pattern` is only
+/// met if the field has an example.
+#[must_use]
+pub fn full_sample(catalog: &Catalog, event: &Event) -> Value {
+    let members = event.fields.iter();
+    let members =
+        members.map(|field| (field.name.clone(), full(catalog, &field.field.ty.value, &field.field)));
+    Value::Object(members.collect())
+}
+
+fn full(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
+    if let Some(example) = field.examples.first() {
+        return example.0.clone();
+    }
+    // What the field says of the whole is not said of its parts.
+    let part = |inner: &FieldType| full(catalog, inner, &Field { default: None, ..field.clone() });
+    match ty {
+        FieldType::Optional(inner) => full(catalog, inner, field),
+        FieldType::Array(inner) => json!([part(inner)]),
+        FieldType::Map(inner) => json!({"key": part(inner)}),
+        FieldType::Object => {
+            let members = field.fields.iter();
+            let members = members.map(|(name, of)| (name.to_owned(), full(catalog, &of.ty.value, of)));
+            Value::Object(members.collect())
+        }
+        FieldType::Json => json!({"key": 1}),
+        FieldType::Scalar(_) => example(catalog, ty, field),
+    }
+}
+
 /// A value of the type.
 pub(super) fn example(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
     if let Some(example) = field.examples.first() {

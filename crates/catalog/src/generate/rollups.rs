@@ -5,7 +5,7 @@
 
 use tidegate_schema::quote;
 
-use super::clickhouse::{NewTable, Statement, Step, Writer, ttl};
+use super::clickhouse::{NewColumn, NewTable, Statement, Step, Writer, ttl};
 use crate::expression::sql_text;
 use crate::language::{Dimension, Grain, Rollup};
 use crate::metric_sql::{aggregate, source_name};
@@ -14,12 +14,12 @@ pub(super) fn statements(writer: &Writer<'_>, name: &str, rollup: &Rollup) -> Ve
     let catalog = writer.catalog;
     let Some(fact) = catalog.file.facts.get(&rollup.fact.value) else { return Vec::new() };
     let (period, period_type) = period(rollup.grain);
-    let mut columns = vec![format!("`period` {period_type}")];
+    let mut columns = vec![NewColumn::new("period", period_type)];
     let mut select = vec![format!("{period} AS `period`")];
     let mut keys = vec!["`period`".to_owned()];
     for dim in &rollup.dims {
         let Some(dimension) = catalog.file.dimensions.get(&dim.value) else { continue };
-        columns.push(format!("{} LowCardinality(String)", quote(&dim.value)));
+        columns.push(NewColumn::new(&dim.value, "LowCardinality(String)"));
         select.push(format!("{} AS {}", dimension_sql(dimension), quote(&dim.value)));
         keys.push(quote(&dim.value));
     }
@@ -28,7 +28,7 @@ pub(super) fn statements(writer: &Writer<'_>, name: &str, rollup: &Rollup) -> Ve
         let Some(aggregate) = metric.and_then(|metric| aggregate(catalog, writer.lock, metric)) else {
             continue;
         };
-        columns.push(format!("{} {}", quote(&named.value), aggregate.state_type));
+        columns.push(NewColumn::new(&named.value, aggregate.state_type));
         select.push(format!("{} AS {}", aggregate.state, quote(&named.value)));
     }
     let source = match catalog.fact_events(fact).first() {
@@ -56,7 +56,8 @@ pub(super) fn statements(writer: &Writer<'_>, name: &str, rollup: &Rollup) -> Ve
         writer.place(&source),
         keys.join(", "),
     );
-    vec![writer.table(new), writer.view(Step::Rollups, &format!("{name}_view"), name, &select)]
+    let view = format!("{name}_view");
+    vec![writer.table(new), writer.view((Step::Rollups, &view), (&source, name), &select)]
 }
 
 /// The beginning of the period that a row is in, and its type.
