@@ -52,6 +52,13 @@ impl TopicSpec {
         let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { configs, ..Self::new(name, partitions) }
     }
+
+    fn new_topic(&self) -> NewTopic<'_> {
+        // -1 asks the broker for its default.
+        let replication = TopicReplication::Fixed(self.replication.unwrap_or(-1));
+        let topic = NewTopic::new(&self.name, self.partitions, replication);
+        self.configs.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
 }
 
 /// What became of a topic that should be there.
@@ -129,12 +136,7 @@ impl KafkaAdmin {
             return Ok(TopicCreation::Existed);
         }
         let doing = format!("create topic `{}` at `{}`", spec.name, self.options.address());
-        // -1 asks the broker for its default.
-        let replication = TopicReplication::Fixed(spec.replication.unwrap_or(-1));
-        let mut topic = NewTopic::new(&spec.name, spec.partitions, replication);
-        for (name, value) in &spec.configs {
-            topic = topic.set(name, value);
-        }
+        let topic = spec.new_topic();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
         let results = self.admin.create_topics([&topic], &options).await;
         let results = results.map_err(|error| fault(&error, &doing))?;
@@ -144,6 +146,33 @@ impl KafkaAdmin {
             Some(Err((_, code))) => Err(of_code(code, &doing)),
             None => Err(Fault::new(FaultKind::Unknown, format!("{doing}: no answer"))),
         }
+    }
+
+    /// Creates the topics that do not exist, with one request, in which each is created or not. Gives how many were
+    /// created.
+    ///
+    /// # Errors
+    /// If Kafka cannot be reached, or refuses one.
+    pub async fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<usize, Fault> {
+        let there = self.topics().await?;
+        let missing: Vec<&TopicSpec> =
+            specs.iter().filter(|spec| there.binary_search(&spec.name).is_err()).collect();
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        let doing = |topic: &str| format!("create topic `{topic}` at `{}`", self.options.address());
+        let topics: Vec<NewTopic<'_>> = missing.iter().map(|spec| spec.new_topic()).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+        let results = self.admin.create_topics(&topics, &options).await;
+        let mut n_created = 0;
+        for result in results.map_err(|error| fault(&error, &doing(&missing[0].name)))? {
+            match result {
+                Ok(_) => n_created += 1,
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => return Err(of_code(code, &doing(&topic))),
+            }
+        }
+        Ok(n_created)
     }
 
     /// Deletes a topic, if there is one.

@@ -49,6 +49,37 @@ impl RegistryClient {
         Ok(registered.id)
     }
 
+    /// The version of a subject that has this schema; `None` if none has.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::subjects`].
+    pub async fn find(&self, subject: &str, schema: &NewSchema) -> Result<Option<Version>, RequestError> {
+        match self.send((Method::POST, &["subjects", subject], &[]), Some(&json!(schema))).await {
+            Err(RequestError::Refused(Refused { code: 40401 | 40403, .. })) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Says what new schemas of a subject must be compatible with, `BACKWARD_TRANSITIVE` and so on, and how
+    /// that is judged: `STRICT` or `LENIENT`, as the registry has it if absent.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::subjects`]; 42203 if there is no such level.
+    pub async fn demand(
+        &self,
+        subject: &str,
+        compatibility: &str,
+        policy: Option<&str>,
+    ) -> Result<(), RequestError> {
+        let mut body = json!({ "compatibility": compatibility });
+        if let Some(policy) = policy {
+            body["compatibilityPolicy"] = json!(policy);
+        }
+        let told: Result<serde::de::IgnoredAny, _> =
+            self.send((Method::PUT, &["config", subject], &[]), Some(&body)).await;
+        told.map(drop)
+    }
+
     /// Whether a schema may be registered after what the subject has. With nothing there, anything may.
     ///
     /// # Errors
