@@ -61,6 +61,11 @@ pub(crate) fn up(file: &UpFile, root: &Node, cx: &mut Reading<'_>) {
         client_key(kafka, root, cx);
     }
     embedded_kafka(file, root, cx);
+    if file.connectors.is_empty() && file.catalog.is_none() {
+        let message = "the file has neither `connectors` nor a `catalog`: there is nothing to do";
+        let hint = Some("say `catalog: cdp.yaml`, or list connectors".to_owned());
+        cx.report(Mistake::MissingKey, root.at, message, hint);
+    }
     if file.database.as_str() == HOST_FILES {
         host_files(place(root, &["database"]), cx);
     }

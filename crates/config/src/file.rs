@@ -51,8 +51,11 @@ section! {
         kafka: Option<Kafka>;
         /// The embedded Kafka.
         embedded_kafka: EmbeddedKafka = "{}";
-        /// The connectors, each with a name of its own.
-        connectors: Vec<Connector>;
+        /// A catalog, whose topics, schemas and tables are made at each start where they are missing, and whose
+        /// events are brought into its tables.
+        catalog: Option<PathBuf>;
+        /// The connectors, each with a name of its own. Needed unless there is a catalog.
+        connectors: Vec<Connector> = "[]";
     }
 }
 
