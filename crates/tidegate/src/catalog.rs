@@ -1,5 +1,9 @@
 //! `tidegate catalog`: one `cdp.yaml` checked, and everything that is made from it written or compared.
 
+mod agreement;
+pub mod rollout;
+pub mod trial;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -9,7 +13,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tidegate_catalog::{Catalog, Generated, Given, Loaded, Lock, generate, json_schema, load};
-use tidegate_config::{Diagnostic, Diagnostics};
+use tidegate_config::{Diagnostic, Diagnostics, LoadError};
 use tidegate_pipeline::dead_letter_ddl;
 
 use crate::cli::{Exit, Output, Speech};
@@ -39,6 +43,17 @@ Examples:
     /// Show which generated files differ from what the catalog says, line by line
     #[command(after_help = "Example:\n  tidegate catalog diff --out generated")]
     Diff(Target),
+    /// Run the catalog's tests through a Kafka, the sink and a ClickHouse: each event must become the row, or
+    /// the dead letter, that its test states
+    #[command(after_help = "\
+Examples:
+  tidegate catalog test                          with engines of its own, which go when it is done
+  tidegate catalog test cdp.yaml --samples --output json
+  tidegate catalog test --bootstrap localhost:9092 --clickhouse http://me:secret@localhost:8123
+
+Where engines are given, it makes a database and topics whose names have `test` and eight digits in them, and
+removes them again.")]
+    Test(Box<trial::Flags>),
     /// Print the JSON Schema of a catalog, for editors
     Schema,
 }
@@ -106,11 +121,12 @@ impl Differences {
 ///
 /// # Errors
 /// What a person is to be told.
-pub fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
+pub async fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
     match command {
         Command::Check(source) => check(&source.catalog, speech),
         Command::Generate(flags) => write(flags, speech),
         Command::Diff(target) => diff(target, speech),
+        Command::Test(flags) => trial::run(flags, speech).await,
         Command::Schema => {
             print(speech, &json_schema(), |schema, _| format!("{schema:#}\n"))?;
             Ok(Exit::Done)
@@ -129,6 +145,42 @@ pub fn read(file: &Path) -> Result<Loaded, Diagnostics> {
         fs::File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
         Ok(bytes)
     })
+}
+
+/// A catalog without mistakes, and what is made from it.
+pub struct Opened {
+    /// Its root file.
+    pub file: PathBuf,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// What is made from it.
+    pub generated: Generated,
+    /// The files that it is made of, the root first: positions name them by number.
+    pub names: Vec<String>,
+}
+
+impl Opened {
+    /// Reads a catalog and makes everything.
+    ///
+    /// # Errors
+    /// Every mistake in it, as `tidegate catalog check` tells them; or the lock beside it cannot be read.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let Loaded { catalog, files } = read(file).map_err(LoadError::Refused)?;
+        let generated = make(&catalog, file)?;
+        Ok(Self { file: file.to_owned(), catalog, generated, names: files })
+    }
+
+    /// Keeps the numbers of names that had none, beside the catalog: from now on tables have them.
+    ///
+    /// # Errors
+    /// When the lock cannot be written.
+    pub fn keep_lock(&self) -> anyhow::Result<()> {
+        let (path, text) = (lock_path(&self.file), self.generated.lock.to_text());
+        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+            return Ok(());
+        }
+        replace(&path, &text)
+    }
 }
 
 fn check(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
@@ -323,7 +375,17 @@ fn left_over(out: &Path, generated: &Generated, found: &mut Vec<String>) -> anyh
     Ok(())
 }
 
-/// Each file is written beside its place and renamed, so that a crash leaves no half of one.
+/// A file is written beside its place and renamed, so that a crash leaves no half of one.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        let beside = path.with_extension("tidegate-new");
+        fs::write(&beside, text)?;
+        fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write `{}`", path.display()))
+}
+
 fn save(generated: &Generated, file: &Path, out: &Path, report: &Differences) -> anyhow::Result<()> {
     let changed: std::collections::HashSet<&String> =
         report.missing.iter().chain(&report.different).collect();
@@ -331,14 +393,7 @@ fn save(generated: &Generated, file: &Path, out: &Path, report: &Differences) ->
         if !changed.contains(&path.display().to_string()) {
             continue;
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(folder)?;
-            let beside = path.with_extension("tidegate-new");
-            fs::write(&beside, &text)?;
-            fs::rename(&beside, &path)
-        };
-        write().with_context(|| format!("write `{}`", path.display()))?;
+        replace(&path, &text)?;
     }
     for path in &report.left_over {
         fs::remove_file(path).with_context(|| format!("remove `{path}`"))?;

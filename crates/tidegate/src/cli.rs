@@ -163,6 +163,7 @@ pub struct Demo {
 Examples:
   tidegate up --data-dir data
   tidegate up --data-dir data --config up.yaml
+  tidegate up --data-dir data --catalog cdp.yaml
   tidegate up --data-dir data --kafka-port 0 --clickhouse-port 0 --registry-port 0 --api-port 0 --output json
   tidegate up --data-dir data --clickhouse https://me:secret@clickhouse-1:8443
   tidegate up --data-dir data --listen 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
@@ -193,6 +194,9 @@ pub struct Up {
     /// Connectors to run between the two
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A catalog: its topics, schemas and tables are made where they are missing, its events brought in
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
     /// What the embedded Kafka's logs may hold; beyond it producers wait until records are deleted
     #[arg(long, value_name = "SIZE", value_parser = kafka_disk, conflicts_with = "kafka")]
     pub kafka_disk: Option<ByteSize>,

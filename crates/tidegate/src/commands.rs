@@ -39,7 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Query(flags) => tools::query::run(&flags, speech).await,
         Command::Smoke(flags) => smoke::run(&flags, speech).await,
         Command::Table(command) => table::run(command, speech).await,
-        Command::Catalog(command) => catalog::run(&command, speech),
+        Command::Catalog(command) => catalog::run(&command, speech).await,
         Command::Metrics(command) => metrics::run(&command, speech).await,
         Command::Dlq(flags) => dlq::run(flags, speech).await,
         Command::Offsets(flags) => offsets::run(flags, speech).await,

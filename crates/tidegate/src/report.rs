@@ -74,9 +74,33 @@ pub struct UpReport {
     /// Where everything listens.
     #[serde(flatten)]
     pub endpoints: Endpoints,
+    /// What has been made of the catalog, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogReport>,
     /// Passwords that were made for this start, and are not told again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<Login>,
+}
+
+/// A catalog that is rolled out. A start that finds everything there makes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CatalogReport {
+    /// Its root file.
+    pub file: String,
+    /// Its name, which is also its connector's.
+    pub name: String,
+    /// The database of its tables.
+    pub database: String,
+    /// How many events it has.
+    pub events: usize,
+    /// Topics that were missing.
+    pub topics_created: usize,
+    /// Versions of schemas that the registry did not have.
+    pub schemas_registered: usize,
+    /// Tables and views that were missing.
+    pub tables_created: usize,
+    /// Classes of personal data to which something should be done, and to which nothing is.
+    pub stored_as_it_comes: Vec<String>,
 }
 
 /// A user, or a token.

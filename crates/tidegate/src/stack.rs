@@ -232,6 +232,19 @@ impl Stack {
         }
     }
 
+    /// Ends the engines at once: what they hold is going to be removed.
+    pub async fn discard(self) {
+        match self.clickhouse {
+            // That it had to be killed is what is meant.
+            ClickHouse::Embedded { engine, fronts: _ } => drop(engine.stop(Duration::ZERO).await),
+            ClickHouse::Running(_) => {}
+        }
+        match self.kafka {
+            Kafka::Embedded(embedded) => embedded.broker.stop().await,
+            Kafka::Running(_) => {}
+        }
+    }
+
     /// Stops the engines, ClickHouse first: nothing writes to it any more.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! `tidegate up`: the life of the single machine's stack, from its flags to its end.
 
 pub mod access;
+mod catalog;
 pub mod folder;
 pub mod front;
 pub mod machine;
 pub mod metrics;
 mod ports;
-mod registry;
+pub mod registry;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,10 +17,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tidegate_broker::{Fsync, Rates};
 use tidegate_clickhouse::{Client, quote_name};
-use tidegate_config::{self as config, ByteSize, EmbeddedKafka, UpFile};
+use tidegate_config::{ByteSize, EmbeddedKafka, UpFile};
 use tidegate_kafka::KafkaOptions;
+use tidegate_registry_client::RegistryClient;
 
 use self::access::{Access, KAFKA_USER, Passwords};
+use self::catalog::Work;
 use self::folder::{Contact, DataFolder};
 use self::front::Front;
 use self::machine::Machine;
@@ -28,7 +31,7 @@ use self::registry::SchemaRegistry;
 use crate::api::{Api, Shown};
 use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up, WrongUse};
 use crate::commands::{Lingering, StopSignals, print, serve};
-use crate::report::{Endpoints, Login, UpReport};
+use crate::report::{CatalogReport, Endpoints, Login, UpReport};
 use crate::sink::{Sink, World};
 use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, KafkaSettings, Stack, StackOptions};
 use crate::{render, wire};
@@ -45,9 +48,9 @@ pub const DEFAULT_MEMORY_MAX: usize = 512 << 20;
 /// # Errors
 /// What a person is to be told.
 pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
-    let file = flags.config.as_deref().map(config::load_up).transpose()?;
+    let work = Work::read(flags)?;
     let access = Access::of(flags)?;
-    let kafka = kafka_choice(flags, file.as_ref())?;
+    let kafka = kafka_choice(flags, work.file.as_ref())?;
     let mut signals = StopSignals::listen()?;
     let folder = DataFolder::take(&flags.data_dir)?;
     ports::check(&wanted(flags, &kafka, &access))?;
@@ -63,11 +66,12 @@ pub async fn run(flags: &Up, speech: &Speech) -> anyhow::Result<Exit> {
         biased;
         // Dropping a start that is under way ends what it has started.
         () = signals.next() => return Ok(Exit::Done),
-        started = Running::start(flags, file.as_ref(), &folder, &entry) => started?,
+        started = Running::start(flags, &work, &folder, &entry) => started?,
     };
     let logins = logins(&running.stack, &folder, entry.passwords.as_ref().filter(|_| new_passwords));
     let endpoints = endpoints(&running.stack, (&running.api_url(), &running.registry_url()), &flags.data_dir);
-    print(speech, &UpReport { endpoints, logins }, render::up)?;
+    let catalog = running.catalog.take();
+    print(speech, &UpReport { endpoints, catalog, logins }, render::up)?;
     let lingering = (Lingering::Serve, &mut signals);
     let exit = serve(&mut running.sink, speech, flags.config.as_deref(), lingering).await?;
     tokio::select! {
@@ -117,18 +121,15 @@ struct Running {
     registry: Option<SchemaRegistry>,
     scheme: &'static str,
     sink: Option<Sink>,
+    /// What has been made of the catalog, until it is told.
+    catalog: Option<CatalogReport>,
 }
 
 impl Running {
-    async fn start(
-        flags: &Up,
-        file: Option<&UpFile>,
-        folder: &DataFolder,
-        entry: &Entry,
-    ) -> anyhow::Result<Self> {
+    async fn start(flags: &Up, work: &Work, folder: &DataFolder, entry: &Entry) -> anyhow::Result<Self> {
         let Entry { access, passwords, kafka: _ } = entry;
         let stack = Stack::start(stack_options(flags, folder.path(), entry)).await?;
-        let memory_max = file.map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
+        let memory_max = work.file.as_ref().map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
         let shown = Shown::new(memory_max);
         shown.show_machine(Arc::new(Machine::new(&stack, folder.path())?));
         let (api, api_front) = match (access, passwords) {
@@ -145,23 +146,10 @@ impl Running {
         };
         let registry =
             SchemaRegistry::start(&stack, (access, passwords.as_ref()), flags.registry_port).await?;
-        let sink = match file {
-            Some(file) => {
-                let mut world = world(&stack, file.database.as_str()).await?;
-                world.registry = match (&file.registry, &registry) {
-                    (Some(named), _) => Some(crate::writers::registry(named)?),
-                    (None, Some(embedded)) => Some(embedded.client(passwords.as_ref())?),
-                    (None, None) => None,
-                };
-                for database in file.connectors.iter().filter_map(|connector| connector.database.as_ref()) {
-                    create_database(&world.clickhouse, database.as_str()).await?;
-                }
-                Some(Sink::start(&world, &file.connectors, &shown)?)
-            }
-            None => None,
-        };
+        let client = registry.as_ref().map(|registry| registry.client(passwords.as_ref())).transpose()?;
+        let (sink, catalog) = sink(work, (&stack, client), folder.path(), &shown).await?;
         folder.remember(&Contact { pid: std::process::id(), api: api.address().to_string() })?;
-        Ok(Self { stack, api, api_front, registry, scheme: access.scheme(), sink })
+        Ok(Self { stack, api, api_front, registry, scheme: access.scheme(), sink, catalog })
     }
 
     fn api_url(&self) -> String {
@@ -182,6 +170,32 @@ impl Running {
         drop((self.api, self.api_front, self.registry));
         self.stack.stop().await
     }
+}
+
+/// The connectors of the file and of the catalog, at work.
+async fn sink(
+    work: &Work,
+    (stack, registry): (&Stack, Option<RegistryClient>),
+    data_dir: &Path,
+    shown: &Shown,
+) -> anyhow::Result<(Option<Sink>, Option<CatalogReport>)> {
+    let Some(database) = work.database() else { return Ok((None, None)) };
+    let mut world = world(stack, database).await?;
+    world.registry = match work.file.as_ref().and_then(|file| file.registry.as_ref()) {
+        Some(named) => Some(crate::writers::registry(named)?),
+        None => registry,
+    };
+    let mut connectors = work.file.as_ref().map_or_else(Vec::new, |file| file.connectors.clone());
+    for database in connectors.iter().filter_map(|connector| connector.database.as_ref()) {
+        create_database(&world.clickhouse, database.as_str()).await?;
+    }
+    let mut report = None;
+    if let Some(opened) = &work.catalog {
+        let (connector, made) = catalog::roll_out(opened, stack, &world, data_dir).await?;
+        connectors.push(connector);
+        report = Some(made);
+    }
+    Ok((Some(Sink::start(&world, &connectors, shown)?), report))
 }
 
 /// The broker looks that often for what has waited as long: after about a second all is on the disk.

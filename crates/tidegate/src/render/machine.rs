@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Look;
 use super::text::{Ink, count, cut, quoted};
-use crate::report::{Endpoints, UpReport};
+use crate::report::{CatalogReport, Endpoints, UpReport};
 use crate::status::{ConnectorLine, StatusReport};
 use crate::up::machine::{Component, ComponentState, KafkaLogs, MachineStatus};
 
@@ -29,6 +29,10 @@ pub fn up(report: &UpReport, look: Look) -> String {
     for (name, place) in lines.iter().filter(|(_, place)| !place.is_empty()) {
         let _ = writeln!(text, "  {name:<20}{}", look.ink(Ink::Command, place));
     }
+    if let Some(catalog) = &report.catalog {
+        text.push('\n');
+        text.push_str(&rolled_out(catalog, look));
+    }
     if report.logins.is_empty() {
         return text;
     }
@@ -47,6 +51,33 @@ pub fn up(report: &UpReport, look: Look) -> String {
     files.dedup();
     for file in files {
         let _ = writeln!(text, "  {}", look.ink(Ink::Dim, file));
+    }
+    text
+}
+
+fn rolled_out(catalog: &CatalogReport, look: Look) -> String {
+    let CatalogReport {
+        file,
+        name,
+        database,
+        events,
+        topics_created,
+        schemas_registered,
+        tables_created,
+        ..
+    } = catalog;
+    let mut text = look.heading(&format!("Catalog {name}"), file);
+    let _ = writeln!(text, "  {events} events, tables in database {}", look.ink(Ink::Command, database));
+    let made = match topics_created + schemas_registered + tables_created {
+        0 => "everything was there".to_owned(),
+        _ => format!(
+            "created {tables_created} tables and views, {topics_created} topics; registered {schemas_registered} schemas"
+        ),
+    };
+    let _ = writeln!(text, "  {made}");
+    if !catalog.stored_as_it_comes.is_empty() {
+        let classes = catalog.stored_as_it_comes.join(", ");
+        let _ = writeln!(text, "  personal data is stored as it comes: {classes}");
     }
     text
 }
@@ -269,6 +300,7 @@ mod tests {
                 api: "http://127.0.0.1:8080".to_owned(),
                 data_dir: "data".to_owned(),
             },
+            catalog: None,
             logins: vec![login("ClickHouse, everything", "tidegate"), login("ClickHouse, reading", "reader")],
         }
     }
@@ -276,6 +308,29 @@ mod tests {
     #[test]
     fn up_says_where_everything_is() {
         insta::assert_snapshot!(up(&report(), Look::PLAIN));
+    }
+
+    #[test]
+    fn up_says_what_it_has_made_of_a_catalog() {
+        let catalog = CatalogReport {
+            file: "cdp.yaml".to_owned(),
+            name: "shop".to_owned(),
+            database: "cdp".to_owned(),
+            events: 2,
+            topics_created: 2,
+            schemas_registered: 3,
+            tables_created: 5,
+            stored_as_it_comes: vec!["direct".to_owned()],
+        };
+        let told = rolled_out(&catalog, Look::PLAIN);
+        assert_eq!(
+            told,
+            "Catalog shop  cdp.yaml\n  2 events, tables in database cdp\n  \
+             created 5 tables and views, 2 topics; registered 3 schemas\n  \
+             personal data is stored as it comes: direct\n"
+        );
+        let again = CatalogReport { topics_created: 0, schemas_registered: 0, tables_created: 0, ..catalog };
+        assert!(rolled_out(&again, Look::PLAIN).contains("everything was there"));
     }
 
     #[test]

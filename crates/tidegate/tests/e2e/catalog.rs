@@ -1,62 +1,111 @@
-//! A catalog's files at work: its tables are made, its events go through the sink, its rollups say what
-//! the rows say.
+//! The reference catalog at work: `tidegate up --catalog` makes its schemas, topics and tables; its events go
+//! through the sink; its rollups say what the rows say.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidegate_catalog::{Catalog, Lock, aggregate, load, sample};
-use tidegate_kafka::{KafkaAdmin, TopicSpec};
+use tempfile::TempDir;
+use tidegate_catalog::language::Fact;
+use tidegate_catalog::{Catalog, Lock, aggregate, full_sample, load, sample};
+use tidegate_clickhouse::Client;
+use tidegate_kafka::{KafkaOptions, KafkaProducer, Outgoing, ProducerOptions};
 
-use crate::process::{Process, eventually, text, tidegate};
-use crate::world::{World, record};
+use crate::process::{PATIENCE, Process, ask, eventually, text, tidegate};
+use crate::stack::{command, of};
+use crate::world::{client, engine_is_there};
 
 const VIEWS: u64 = 400;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_reference_catalog_makes_tables_takes_events_and_answers_metrics() {
-    let Some(world) = World::start().await else { return };
-    let root = copy(world.folder.path());
-    let out = world.folder.path().join("generated");
-    let generate = ["catalog", "generate", text(&root), "--out", text(&out)];
-    let written = tidegate(generate).await;
-    assert_eq!(written.code, Some(0), "{}{}", written.stdout, written.stderr);
-    let checked = tidegate(generate.into_iter().chain(["--check"])).await;
-    assert_eq!(checked.code, Some(0), "a second run differs: {}", checked.stdout);
+/// A running `up`, and how its engines are reached.
+pub struct Up {
+    pub process: Process,
+    pub line: Value,
+    pub clickhouse: Client,
+    producer: KafkaProducer,
+}
 
-    create_tables(&world, &out.join("clickhouse/single")).await;
-    let catalog = load(text(&root), &|path| std::fs::read(path)).unwrap().catalog;
-    let lock = Lock::parse(&std::fs::read_to_string(root.with_file_name("cdp.lock")).unwrap()).unwrap();
-    let admin = KafkaAdmin::connect(&world.kafka).unwrap();
-    for event in catalog.events.values() {
-        admin.ensure_topic(&TopicSpec::new(&event.topic, 1)).await.unwrap();
+impl Up {
+    /// On the data folder, with flags more.
+    pub async fn start(folder: &Path, flags: &[&str]) -> Self {
+        let mut process = Process::start(command(folder, None).into_iter().chain(flags.iter().copied()));
+        let line = process.json_line().await;
+        let clickhouse = client(of(&line, "clickhouse"));
+        let kafka = KafkaOptions::new([of(&line, "kafka")]);
+        let producer = KafkaProducer::connect(&kafka, &ProducerOptions::default()).unwrap();
+        Self { process, line, clickhouse, producer }
     }
-    publish(&world, &catalog).await;
 
-    let config = out.join("sink/sink.yaml");
-    let environment = world.environment();
-    let mut sink = Process::start_as(["sink", "--config", text(&config), "--output", "json"], |command| {
-        command.envs(environment);
-    });
-    sink.json_line().await;
-    let refused = "SELECT code, topic, path, expected, found FROM clipline.dead_letters LIMIT 3";
-    for event in catalog.events.values() {
-        let sql = format!("SELECT count() FROM clipline.`{}`", event.table);
-        let expected = if event.name == "video_viewed" { VIEWS } else { 1 };
-        eventually(async || {
-            let (rows, letters) = (world.number(&sql).await, world.rows(refused).await);
-            assert!(letters.is_empty(), "{letters:?}");
-            if rows == expected { Ok(()) } else { Err(format!("{}: {rows} rows", event.name)) }
+    /// Publishes events, each to its topic.
+    pub async fn publish(&self, events: impl IntoIterator<Item = (&str, Value)>) {
+        for (topic, value) in events {
+            let value = value.to_string();
+            let value = Some(value.as_bytes());
+            self.producer.send(&Outgoing { topic, value, ..Outgoing::default() }).await.unwrap();
+        }
+        assert_eq!(self.producer.flush(PATIENCE).await.unwrap().failed, 0);
+    }
+
+    pub async fn number(&self, sql: &str) -> u64 {
+        let answer = self.clickhouse.query(sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}"));
+        answer.trim().parse().unwrap_or_else(|_| panic!("{sql}: {answer}"))
+    }
+
+    pub async fn rows(&self, sql: &str) -> Vec<BTreeMap<String, Value>> {
+        self.clickhouse.rows(sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}"))
+    }
+
+    /// Waits until a query gives this number.
+    pub async fn shows(&self, sql: &str, expected: u64) {
+        eventually(async || match self.number(sql).await {
+            found if found == expected => Ok(()),
+            found => Err(format!("{sql}: {found} instead of {expected}")),
         })
         .await;
     }
-    sink.stop().await;
-    rollups_say_what_rows_say(&world, &catalog, &lock).await;
-    assert_eq!(world.number("SELECT count() FROM clipline.entity_video FINAL").await, 1);
-    assert!(world.number("SELECT uniqExact(event) FROM clipline.activity").await > 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() {
+    if !engine_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let root = copy(folder.path());
+    files_are_made_and_found_again(&root, folder.path()).await;
+    let catalog = load(text(&root), &|path| std::fs::read(path)).unwrap().catalog;
+    let data = folder.path().join("data");
+    let up = Up::start(&data, &["--catalog", text(&root)]).await;
+    let made = &up.line["catalog"];
+    assert_eq!(made["topics_created"], catalog.events.len(), "{made}");
+    assert!(made["schemas_registered"].as_u64().unwrap() >= catalog.events.len() as u64, "{made}");
+    assert!(made["tables_created"].as_u64().unwrap() > catalog.events.len() as u64, "{made}");
+    every_event_lands(&up, &catalog).await;
+    broken_rules_are_named(&up).await;
+    let lock = Lock::parse(&std::fs::read_to_string(root.with_file_name("cdp.lock")).unwrap()).unwrap();
+    rollups_say_what_rows_say(&up, &catalog, &lock).await;
+    every_simple_metric_has_an_answer(&up, &catalog, &lock).await;
+    let (status, latest) =
+        ask(of(&up.line, "registry"), "GET", "/subjects/clipline.video_viewed.v2-value/versions", "")
+            .unwrap();
+    assert_eq!((status, latest.trim()), (200, "[1,2]"), "the version before it, and the version");
+    up.process.stop().await;
+
+    // Once more: nothing is made, nothing comes twice, and events go on landing.
+    let up = Up::start(&data, &["--catalog", text(&root)]).await;
+    for what in ["topics_created", "schemas_registered", "tables_created"] {
+        assert_eq!(up.line["catalog"][what], 0, "{}", up.line["catalog"]);
+    }
+    let event = &catalog.events["video_viewed"];
+    up.publish([(event.topic.as_str(), sample(&catalog, event))]).await;
+    up.shows("SELECT count() FROM clipline.video_viewed", VIEWS + 3).await;
+    up.shows("SELECT sum(views) FROM clipline.views_hourly", VIEWS + 3).await;
+    up.process.stop().await;
 }
 
 /// The example, where its lock may be written.
-fn copy(folder: &Path) -> PathBuf {
+pub fn copy(folder: &Path) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/short-video");
     let to = folder.join("short-video");
     let mut folders = vec![PathBuf::new()];
@@ -75,47 +124,114 @@ fn copy(folder: &Path) -> PathBuf {
     to.join("cdp.yaml")
 }
 
-/// Every file in the order of their names, statement by statement; twice, since each may be repeated.
-async fn create_tables(world: &World, folder: &Path) {
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert_eq!(files.len(), 6);
-    for file in files.iter().chain(&files) {
-        let sql = std::fs::read_to_string(file).unwrap();
-        for statement in sql.split(";\n").filter(|statement| statement.contains("CREATE")) {
-            if let Err(fault) = world.clickhouse.execute(statement).await {
-                panic!("{}: {fault}\n{statement}", file.display());
-            }
+/// Nothing of this way is optimised in a test, and what is shipped has the same limits. A machine may be busy for
+/// one run, hardly for three.
+async fn files_are_made_and_found_again(root: &Path, folder: &Path) {
+    let quickest = async |args: &[&str]| {
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let began = Instant::now();
+            let ran = tidegate(args.iter().copied()).await;
+            took.push(began.elapsed());
+            assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.stdout, ran.stderr);
         }
-    }
+        took.into_iter().min().unwrap()
+    };
+    let checked = quickest(&["catalog", "check", text(root)]).await;
+    assert!(checked < Duration::from_secs(1), "check took {checked:?}");
+    let out = folder.join("generated");
+    let generated = quickest(&["catalog", "generate", text(root), "--out", text(&out)]).await;
+    assert!(generated < Duration::from_secs(3), "generate took {generated:?}");
+    let again = tidegate(["catalog", "generate", text(root), "--out", text(&out), "--check"]).await;
+    assert_eq!(again.code, Some(0), "another run differs: {}", again.stdout);
+    let sink = out.join("sink/sink.yaml");
+    let checked = tidegate(["config", "check", "--config", text(&sink)]).await;
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
 }
 
-/// One event of each kind, and views that differ.
-async fn publish(world: &World, catalog: &Catalog) {
-    let mut records: Vec<(String, Vec<u8>)> = Vec::new();
+/// Two events of each kind, with the least fields and with all of them, and views that differ.
+async fn every_event_lands(up: &Up, catalog: &Catalog) {
+    let of_each = catalog.events.values().flat_map(|event| {
+        let topic = event.topic.as_str();
+        [(topic, sample(catalog, event)), (topic, full_sample(catalog, event))]
+    });
+    let viewed = &catalog.events["video_viewed"];
+    let views = (0..VIEWS).map(|n| (viewed.topic.as_str(), view(sample(catalog, viewed), n)));
+    up.publish(of_each.chain(views)).await;
+    let refused = "SELECT code, topic, path, expected, found FROM clipline.dead_letters LIMIT 3";
     for event in catalog.events.values() {
-        let mut value = sample(catalog, event);
-        if event.name != "video_viewed" {
-            records.push((event.topic.clone(), value.to_string().into_bytes()));
-            continue;
-        }
-        for n in 0..VIEWS {
-            value["event_id"] = json!(format!("0b6f0c5e-5f0e-4c6e-9a55-{n:012}"));
-            value["ts"] = json!(format!("2026-01-27T{:02}:{:02}:00Z", n % 24, n % 60));
-            value["watch_ms"] = json!(n * 97 % 30_000);
-            value["completed"] = json!(n % 3 == 0);
-            value["user_id"] = if n % 5 == 0 { Value::Null } else { json!(format!("u{}", n % 37)) };
-            value["net_country"] = if n % 4 == 0 { json!("AT") } else { Value::Null };
-            value["net_ip"] = if n % 2 == 0 { json!("203.0.113.7") } else { json!("2001:db8::7") };
-            value["video_id"] = json!(format!("v{}", n % 11));
-            records.push((event.topic.clone(), value.to_string().into_bytes()));
-        }
+        let sql = format!("SELECT count() FROM clipline.`{}`", event.table);
+        let expected = if event.name == "video_viewed" { VIEWS + 2 } else { 2 };
+        eventually(async || {
+            let (rows, letters) = (up.number(&sql).await, up.rows(refused).await);
+            assert!(letters.is_empty(), "{letters:?}");
+            if rows == expected { Ok(()) } else { Err(format!("{}: {rows} rows", event.name)) }
+        })
+        .await;
     }
-    world.publish(records.iter().map(|(topic, value)| record(topic, 0, value, &[]))).await;
 }
 
-async fn rollups_say_what_rows_say(world: &World, catalog: &Catalog, lock: &Lock) {
+fn view(mut value: Value, n: u64) -> Value {
+    value["event_id"] = json!(format!("0b6f0c5e-5f0e-4c6e-9a55-{n:012}"));
+    value["ts"] = json!(format!("2026-01-27T{:02}:{:02}:00Z", n % 24, n % 60));
+    value["watch_ms"] = json!(n * 97 % 30_000);
+    value["completed"] = json!(n.is_multiple_of(3));
+    value["user_id"] = if n.is_multiple_of(5) { Value::Null } else { json!(format!("u{}", n % 37)) };
+    value["net_country"] = if n.is_multiple_of(4) { json!("DE") } else { Value::Null };
+    value["net_ip"] = if n.is_multiple_of(2) { json!("198.51.100.7") } else { json!("2001:db8::7") };
+    value["video_id"] = json!(format!("v{}", n % 11));
+    value
+}
+
+/// What the catalog refuses is refused, once, by the rule that it breaks.
+async fn broken_rules_are_named(up: &Up) {
+    let valid = || {
+        json!({
+            "event_id": "0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11", "ts": "2026-01-27T10:00:00.123Z", "anonymous_id": "a1",
+            "app_version": "5.1.0", "device_platform": "ios", "video_id": "v9", "video_author_id": "u7",
+            "video_length_ms": 30_000, "feed_surface": "for_you", "watch_ms": 15_000
+        })
+    };
+    let rules = [
+        ("watch_ms", json!("15"), "wrong_type", "integer", "\"15\""),
+        ("device_platform", json!("symbian"), "bad_enum", "`ios`", "symbian"),
+        ("watch_ms", json!(86_400_001), "out_of_range", "86400000", "86400001"),
+        ("net_country", json!("Austria"), "pattern", "^[A-Z]{2}$", "Austria"),
+        ("anonymous_id", json!("a".repeat(65)), "too_long", "64", "aaa"),
+        ("ts", json!("27/01/2026 10:00"), "bad_timestamp", "", "27/01/2026 10:00"),
+        ("net_ip", json!("localhost"), "bad_format", "", "localhost"),
+        ("watchms", json!(1), "extra_field", "", ""),
+        ("video_id", Value::Null, "wrong_type", "string", "null"),
+    ];
+    let mut values: Vec<Value> = Vec::new();
+    for (field, value, ..) in &rules {
+        let mut event = valid();
+        event[*field] = value.clone();
+        values.push(event);
+    }
+    let mut lacking = valid();
+    lacking.as_object_mut().unwrap().remove("video_id");
+    values.push(lacking);
+    let n_broken = values.len() as u64;
+    up.publish(values.into_iter().map(|value| ("clipline.video_viewed.v2", value))).await;
+    up.shows("SELECT count() FROM clipline.dead_letters", n_broken).await;
+    let letters =
+        up.rows("SELECT stage, code, path, expected, found, event FROM clipline.dead_letters").await;
+    let expected = rules.into_iter().chain([("video_id", Value::Null, "missing_required", "", "")]);
+    for (field, _, code, expected, found) in expected {
+        let named = |letter: &&BTreeMap<String, Value>| {
+            let stage = if code == "bad_format" { "encode" } else { "validate" };
+            letter["stage"] == stage
+                && letter["code"] == code
+                && letter["path"] == format!("/{field}")
+                && letter["expected"].as_str().unwrap().contains(expected)
+                && letter["found"].as_str().unwrap().contains(found)
+        };
+        assert_eq!(letters.iter().filter(named).count(), 1, "{field}, {code}: {letters:#?}");
+    }
+}
+
+async fn rollups_say_what_rows_say(up: &Up, catalog: &Catalog, lock: &Lock) {
     for (name, rollup) in catalog.file.rollups.iter() {
         let fact = catalog.file.facts.get(&rollup.fact.value).unwrap();
         let rows = match catalog.fact_events(fact).as_slice() {
@@ -131,7 +247,7 @@ async fn rollups_say_what_rows_say(world: &World, catalog: &Catalog, lock: &Lock
                  toString((SELECT {kept} FROM clipline.`{name}`)) AS of_rollup",
                 aggregate.raw
             );
-            let answer = world.rows(&sql).await.remove(0);
+            let answer = up.rows(&sql).await.remove(0);
             let [of_rows, of_rollup] =
                 ["of_rows", "of_rollup"].map(|key| answer[key].as_str().unwrap_or("null").to_owned());
             let near = match (of_rows.parse::<f64>(), of_rollup.parse::<f64>()) {
@@ -145,10 +261,114 @@ async fn rollups_say_what_rows_say(world: &World, catalog: &Catalog, lock: &Lock
             assert!(near, "{name}.{}: rows {of_rows}, rollup {of_rollup}", metric.value);
         }
     }
-    let views = world.number("SELECT sum(views) FROM clipline.views_hourly").await;
-    assert_eq!(views, VIEWS);
-    let mapped = "SELECT countIf(toString(net_ip) = '::ffff:203.0.113.7') FROM clipline.video_viewed";
-    assert_eq!(world.number(mapped).await, VIEWS / 2);
-    let austria = world.number("SELECT sum(views) FROM clipline.views_hourly WHERE country = 'AT'").await;
-    assert_eq!(austria, VIEWS / 4);
+    assert_eq!(up.number("SELECT sum(views) FROM clipline.views_hourly").await, VIEWS + 2);
+    let mapped = "SELECT countIf(toString(net_ip) = '::ffff:198.51.100.7') FROM clipline.video_viewed";
+    assert_eq!(up.number(mapped).await, VIEWS / 2);
+    let germany = up.number("SELECT sum(views) FROM clipline.views_hourly WHERE country = 'DE'").await;
+    assert_eq!(germany, VIEWS / 4);
+    assert_eq!(up.number("SELECT count() FROM clipline.entity_video FINAL").await, 1);
+    assert!(up.number("SELECT uniqExact(event) FROM clipline.activity").await > 30);
+}
+
+/// Each metric that one aggregate answers is asked of the rows; what is counted is there.
+async fn every_simple_metric_has_an_answer(up: &Up, catalog: &Catalog, lock: &Lock) {
+    let mut questions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut n_asked = 0;
+    for (name, metric) in catalog.file.metrics.iter() {
+        let Some(aggregate) = aggregate(catalog, lock, metric) else { continue };
+        let fields = tidegate_catalog::fields(catalog, name);
+        let events: BTreeSet<&str> = fields.iter().map(|(event, _)| event.as_str()).collect();
+        let of_several = |(_, fact): &(&str, &Fact)| {
+            let of_fact: BTreeSet<&str> =
+                catalog.fact_events(fact).iter().map(|event| event.name.as_str()).collect();
+            catalog.narrow(fact) && of_fact == events
+        };
+        let table = match catalog.file.facts.iter().find(of_several) {
+            Some((fact, _)) => fact.to_owned(),
+            None => catalog.events[*events.first().unwrap()].table.clone(),
+        };
+        questions.entry(table).or_default().push(aggregate.raw);
+        n_asked += 1;
+    }
+    assert!(n_asked > 120, "{n_asked} metrics were asked for");
+    for (table, metrics) in questions {
+        let columns: Vec<String> =
+            metrics.iter().enumerate().map(|(n, sql)| format!("toString({sql}) AS m{n}")).collect();
+        let sql = format!("SELECT {} FROM clipline.`{table}` AS source", columns.join(", "));
+        assert_eq!(up.rows(&sql).await[0].len(), metrics.len(), "{sql}");
+    }
+}
+
+/// A catalog of one event, with what one event can have.
+pub const SMALL: &str = r#"
+cdp: "1"
+name: shop
+defaults: {clickhouse: {database: shop}, kafka: {partitions: 1}}
+envelope:
+  event_id: {type: uuid}
+  ts: {type: timestamp(ms)}
+events:
+  viewed: {doc: Seen., fields: {page: {type: string, max_length: 5}, load_ms: {type: u32, max: 60000}}}
+facts:
+  views: {event: viewed}
+metrics:
+  views: {kind: count, fact: views}
+rollups:
+  hourly: {fact: views, grain: hour, metrics: [views]}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_differs_or_would_be_counted_wrongly_refuses_the_start() {
+    if !engine_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let (root, data) = (folder.path().join("cdp.yaml"), folder.path().join("data"));
+    std::fs::write(&root, SMALL).unwrap();
+    // The catalog stands in the file of `up`, which has no connector of its own.
+    let file = folder.path().join("up.yaml");
+    std::fs::write(&file, "catalog: cdp.yaml\n").unwrap();
+    let flags = ["--config", text(&file)];
+    let up = Up::start(&data, &flags).await;
+    assert_eq!(up.line["catalog"]["tables_created"], 4, "{}", up.line["catalog"]);
+    let event = json!({"event_id": "0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11", "ts": "2026-01-27T10:00:00Z",
+        "page": "home", "load_ms": 1});
+    up.publish([("shop.viewed.v1", event)]).await;
+    up.shows("SELECT sum(views) FROM shop.hourly", 1).await;
+    up.clickhouse.execute("ALTER TABLE shop.viewed ADD COLUMN seen_by Nullable(String)").await.unwrap();
+    up.clickhouse.execute("DROP VIEW shop.hourly_view SYNC").await.unwrap();
+    up.process.stop().await;
+
+    let refused = async |changed: &str, told: &str| {
+        std::fs::write(&root, changed).unwrap();
+        let ran = tidegate(command(&data, None).into_iter().chain(flags)).await;
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        for told in [told, "tidegate catalog plan"] {
+            assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
+        }
+        // A column more, which rows may lack, is nobody's trouble.
+        assert!(!ran.stderr.contains("seen_by"), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    };
+    refused(SMALL, "view `hourly_view` is missing, and table `viewed` holds rows").await;
+    let wider = SMALL.replace("load_ms: {type: u32, max: 60000}", "load_ms: {type: u64}, at: {type: date}");
+    refused(&wider, "column `load_ms` of table `viewed` is `UInt32`, and `UInt64` in the catalog").await;
+    refused(&wider, "table `viewed` has no column `at`, which is `Date32`").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_with_mistakes_is_refused_as_check_refuses_it() {
+    let folder = TempDir::new().unwrap();
+    let (root, data) = (folder.path().join("cdp.yaml"), folder.path().join("data"));
+    std::fs::write(
+        &root,
+        SMALL.replace("event: viewed}", "event: vieved}").replace("fact: views}", "fact: view}"),
+    )
+    .unwrap();
+    let checked = tidegate(["catalog", "check", text(&root)]).await;
+    let up = tidegate(command(&data, None).into_iter().chain(["--catalog", text(&root)])).await;
+    assert_eq!((checked.code, up.code), (Some(2), Some(2)));
+    assert!(checked.stderr.contains("did you mean `viewed`?"), "{}", checked.stderr);
+    assert_eq!(checked.stderr, up.stderr);
+    assert!(!data.exists(), "nothing has been started");
 }

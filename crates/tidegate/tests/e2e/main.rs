@@ -9,6 +9,7 @@
 
 mod access;
 mod catalog;
+mod catalog_tests;
 mod dead_letters;
 mod demo;
 mod faults;

@@ -99,17 +99,6 @@ impl World {
         self.engine = Some(start_engine(&self.folder, self.clickhouse_at).await);
     }
 
-    /// What a generated configuration file asks its environment for.
-    pub fn environment(&self) -> [(&'static str, String); 5] {
-        [
-            ("KAFKA_BROKER", self.broker()),
-            ("CLICKHOUSE_URL", format!("http://{}", self.clickhouse_at)),
-            ("CLICKHOUSE_USER", "tidegate".to_owned()),
-            ("CLICKHOUSE_PASSWORD", self.password.clone()),
-            ("TIDEGATE_LISTEN", "127.0.0.1:0".to_owned()),
-        ]
-    }
-
     /// A configuration file with these connectors, a YAML list.
     pub fn file(&self, name: &str, connectors: &str) -> PathBuf {
         let kafka = format!("brokers: [\"{}\"], properties: {{session.timeout.ms: \"6000\"}}", self.kafka_at);

@@ -1,0 +1,120 @@
+//! `tidegate catalog test`: the catalog's own tests, through real engines.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tidegate_kafka::KafkaAdmin;
+
+use crate::catalog::copy;
+use crate::process::{text, tidegate};
+use crate::world::{World, engine_is_there};
+
+/// Types and rules that each wire format carries, in whatever way.
+const SHOP: &str = r#"cdp: "1"
+name: shop
+defaults: {clickhouse: {database: shop}, kafka: {format: FORMAT}}
+envelope: {event_id: {type: uuid}, ts: {type: timestamp(ms)}}
+enums: {platform: {values: [ios, android]}}
+events:
+  viewed:
+    doc: Seen.
+    version: 1.1.0
+    fields:
+      page: {type: string}
+      platform: {type: enum<platform>}
+      load_ms: {type: u8}
+      day: {type: date}
+      price: {type: "optional<decimal(12,2)>", since: 1.1.0}
+      big: {type: optional<u64>}
+      from: {type: optional<ip>}
+      at: {type: object, fields: {x: {type: i32}, y: {type: optional<f32>}}}
+      tags: {type: optional<array<string>>}
+      notes: {type: optional<map<string>>}
+      stalls: {type: optional<array<object>>, fields: {ms: {type: u32}}}
+tests:
+  - name: everything comes as it was sent
+    event: viewed
+    accept: true
+    value: {event_id: 0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11, ts: "2026-01-27T10:00:00.123Z", page: "ä", platform: ios, load_ms: 255, day: 2026-01-27, price: "1.50", at: {x: -7, y: 0.1}, tags: [a, b], notes: {k: v}, stalls: [{ms: 1}, {ms: 2}]}
+  - {name: a number that the column does not hold, event: viewed, partial: true, accept: false, value: {load_ms: 256}, field: load_ms, code: out_of_range}
+  - {name: a word that is none, event: viewed, partial: true, accept: false, value: {platform: symbian}, field: platform}
+  - {name: a text for a number, event: viewed, partial: true, accept: false, value: {load_ms: soon}, field: load_ms}
+  - {name: half of an object, event: viewed, partial: true, accept: false, value: {at: {y: 1}}, field: at}
+"#;
+
+fn catalog(folder: &Path, content: &str) -> PathBuf {
+    let root = folder.join("cdp.yaml");
+    std::fs::write(&root, content).unwrap();
+    root
+}
+
+/// The one test that did not come out as stated.
+#[track_caller]
+fn the_failed(report: &Value) -> Value {
+    let tests = report["tests"].as_array().unwrap();
+    let failed: Vec<&Value> = tests.iter().filter(|test| test["passed"] == false).collect();
+    assert_eq!(failed.len(), 1, "{report:#}");
+    failed[0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_and_examples_arrive_as_stated_in_every_wire_format() {
+    if !engine_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    for format in ["json", "json_schema"] {
+        let root = catalog(folder.path(), &SHOP.replace("FORMAT", format));
+        let ran = tidegate(["catalog", "test", text(&root), "--samples", "--output", "json"]).await;
+        let report = ran.json();
+        assert_eq!((&report["passed"], &report["failed"]), (&7.into(), &0.into()), "{format}: {report:#}");
+    }
+    assert!(!folder.path().join("cdp.lock").exists(), "a test keeps nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_catalogs_tests_and_an_example_of_each_event_arrive() {
+    if !engine_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let root = copy(folder.path());
+    // What the schema refuses, but for another reason than the test says, is what only the way itself can tell.
+    let tests = root.with_file_name("tests.yaml");
+    let wrong = std::fs::read_to_string(&tests).unwrap().replacen(
+        "{watch_ms: -1}, field: watch_ms}",
+        "{watch_ms: -1}, field: watch_ms, code: bad_enum}",
+        1,
+    );
+    std::fs::write(&tests, wrong).unwrap();
+    let ran = tidegate(["catalog", "test", text(&root), "--samples", "--output", "json"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(report["passed"].as_u64().unwrap() > 2 * 105 + 10, "{}", report["passed"]);
+    let failed = the_failed(&report);
+    assert_eq!(failed["name"], "a time that nobody can watch");
+    assert!(failed["file"].as_str().unwrap().ends_with("short-video/tests.yaml"), "{failed}");
+    assert_eq!((&failed["line"], &failed["came"]), (&8.into(), &"dead_letter".into()), "{failed}");
+    assert_eq!((&failed["stage"], &failed["code"]), (&"validate".into(), &"out_of_range".into()), "{failed}");
+    assert_eq!(
+        failed["wrong"][0],
+        "expected `bad_enum` for field `/watch_ms`, found `out_of_range` for `/watch_ms`"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_that_are_given_are_left_as_they_were() {
+    let Some(world) = World::start().await else { return };
+    let root = catalog(world.folder.path(), &SHOP.replace("FORMAT", "json"));
+    let file = world.file("reach.yaml", "  - {name: other, topics: [other], table: other}");
+    let ran = tidegate(["catalog", "test", text(&root), "--config", text(&file)]).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let told = format!("ok    everything comes as it was sent  ({}:23:11)", text(&root));
+    assert!(ran.stdout.contains(&told), "{told}: {}", ran.stdout);
+    assert!(ran.stdout.ends_with("5 tests, 5 as stated, 0 not\n"), "{}", ran.stdout);
+    let left = "SELECT count() FROM system.databases WHERE name LIKE '%shop%'";
+    assert_eq!(world.number(left).await, 0);
+    let topics = KafkaAdmin::connect(&world.kafka).unwrap().topics().await.unwrap();
+    assert!(topics.iter().all(|topic| !topic.contains("shop")), "{topics:?}");
+}
