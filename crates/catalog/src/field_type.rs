@@ -119,6 +119,16 @@ impl FieldType {
         matches!(self, Self::Optional(_))
     }
 
+    /// Whether the value that is optional may be null. ClickHouse has no null of lists and maps: one that is not there
+    /// is left out, and empty in its column.
+    #[must_use]
+    pub(crate) const fn may_be_null(&self) -> bool {
+        match self {
+            Self::Array(_) | Self::Map(_) => false,
+            Self::Scalar(_) | Self::Optional(_) | Self::Object | Self::Json => true,
+        }
+    }
+
     /// The type without parts that this is, optional or not.
     #[must_use]
     pub fn scalar(&self) -> Option<&Scalar> {

@@ -53,15 +53,24 @@ impl Writer<'_> {
         written
     }
 
-    /// Optional fields are null unless they are there; others only have a default that is stated.
+    /// Optional fields are null unless they are there, lists and maps are empty; others only have a default that is
+    /// stated.
     fn default(&self, field: &Field) -> Option<Value> {
-        if field.ty.value.optional() {
-            return Some(Value::Null);
+        if let FieldType::Optional(inner) = &field.ty.value {
+            return Some(match inner.as_ref() {
+                FieldType::Array(_) => json!([]),
+                FieldType::Map(_) => json!({}),
+                FieldType::Scalar(_) | FieldType::Optional(_) | FieldType::Object | FieldType::Json => {
+                    Value::Null
+                }
+            });
         }
         let default = &field.default.as_ref()?.value.0;
         match field.ty.value.scalar() {
             // Bytes of a number are unlike the number; such a field has no default in Avro.
-            Some(Scalar::Decimal { .. } | Scalar::Integer { signed: false, bits: 64 }) => None,
+            Some(Scalar::Decimal { .. }) => None,
+            // Avro has no type for it: it is a text.
+            Some(Scalar::Integer { signed: false, bits: 64 }) => Some(json!(default.to_string())),
             Some(_) | None => Some(default.clone()),
         }
     }
@@ -69,6 +78,7 @@ impl Writer<'_> {
     fn typed(&mut self, ty: &FieldType, field: &Field, (owner, name): (&str, &str)) -> Value {
         match ty {
             FieldType::Scalar(scalar) => self.scalar(scalar),
+            FieldType::Optional(inner) if !inner.may_be_null() => self.typed(inner, field, (owner, name)),
             FieldType::Optional(inner) => json!(["null", self.typed(inner, field, (owner, name))]),
             FieldType::Array(inner) => {
                 json!({"type": "array", "items": self.typed(inner, field, (owner, name))})
@@ -93,9 +103,7 @@ impl Writer<'_> {
             }
             Scalar::Enum(name) => self.enumeration(name),
             Scalar::Bool => json!("boolean"),
-            Scalar::Integer { signed: false, bits: 64 } => {
-                json!({"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 0})
-            }
+            Scalar::Integer { signed: false, bits: 64 } => json!("string"),
             Scalar::Integer { signed: true, bits: 64 } | Scalar::Integer { signed: false, bits: 32 } => {
                 json!("long")
             }

@@ -88,7 +88,8 @@ fn described(catalog: &Catalog, field: &Field) -> Value {
 fn typed(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
     match ty {
         FieldType::Scalar(of) => scalar(catalog, of, field),
-        FieldType::Optional(inner) => or_null(typed(catalog, inner, field)),
+        FieldType::Optional(inner) if inner.may_be_null() => or_null(typed(catalog, inner, field)),
+        FieldType::Optional(inner) => typed(catalog, inner, field),
         FieldType::Array(inner) => json!({"type": "array", "items": typed(catalog, inner, field)}),
         FieldType::Map(inner) => {
             json!({"type": "object", "additionalProperties": typed(catalog, inner, field)})

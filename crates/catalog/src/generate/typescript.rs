@@ -67,6 +67,7 @@ fn member(text: &mut String, indent: &str, name: &str, field: &Field) {
 
 fn typed(ty: &FieldType, field: &Field, indent: &str) -> String {
     match ty {
+        FieldType::Optional(inner) if !inner.may_be_null() => typed(inner, field, indent),
         FieldType::Optional(inner) => format!("{} | null", typed(inner, field, indent)),
         FieldType::Array(inner) => format!("Array<{}>", typed(inner, field, indent)),
         FieldType::Map(inner) => format!("Record<string, {}>", typed(inner, field, indent)),

@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_catalog::language::{RecordFormat, Test};
-use tidegate_catalog::{Catalog, Ddl, Event, FieldType, event_of_test, full_sample, sample};
+use tidegate_catalog::{Catalog, Ddl, Event, FieldType, Scalar, event_of_test, full_sample, sample};
 use tidegate_codec::{WriterSchema, json_to_avro};
 use tidegate_config as config;
 use tidegate_kafka::{KafkaAdmin, KafkaProducer, Outgoing, ProducerOptions};
@@ -311,7 +311,7 @@ impl Writers<'_> {
         let (id, schema) = self.schema(case.event).await?;
         let payload = match schema {
             WriterSchema::Avro(schema) => {
-                match json_to_avro(schema, &with_json_as_text(case.event, &case.value).to_string()) {
+                match json_to_avro(schema, &with_texts(case.event, &case.value).to_string()) {
                     Ok(datum) => datum,
                     Err(why) => return Ok(Err(why.to_string())),
                 }
@@ -338,15 +338,18 @@ impl Writers<'_> {
     }
 }
 
-/// In Avro a field of type `json` is a text.
-fn with_json_as_text(event: &Event, value: &Value) -> Value {
+/// In Avro fields of type `json` and `u64` are texts.
+fn with_texts(event: &Event, value: &Value) -> Value {
     let mut value = value.clone();
     for field in &event.fields {
-        if let (FieldType::Json, Some(member)) =
-            (field.field.ty.value.required(), value.get_mut(field.name.as_str()))
-            && !member.is_null()
-        {
-            *member = Value::String(member.to_string());
+        let text = match field.field.ty.value.required() {
+            FieldType::Json => true,
+            FieldType::Scalar(scalar) => *scalar == Scalar::Integer { signed: false, bits: 64 },
+            FieldType::Optional(_) | FieldType::Array(_) | FieldType::Map(_) | FieldType::Object => false,
+        };
+        match value.get_mut(field.name.as_str()).filter(|_| text) {
+            Some(Value::String(_) | Value::Null) | None => {}
+            Some(member) => *member = Value::String(member.to_string()),
         }
     }
     value
