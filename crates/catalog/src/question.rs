@@ -27,6 +27,7 @@ use tidegate_yaml::shape::{Located, Shape};
 use tidegate_yaml::{Diagnostics, Mistake, Position};
 
 use self::leaf::{Leaf, TakenApart, Way, estimated};
+pub(crate) use self::moment::period;
 use self::moment::{Moment, Range};
 use self::rows::Rows;
 use self::select::{Select, of};

@@ -9,11 +9,12 @@ use super::clickhouse::{NewColumn, NewTable, Statement, Step, Writer, ttl};
 use crate::expression::sql_text;
 use crate::language::{Dimension, Grain, Rollup};
 use crate::metric_sql::{aggregate, source_name};
+use crate::question::period;
 
 pub(super) fn statements(writer: &Writer<'_>, name: &str, rollup: &Rollup) -> Vec<Statement> {
     let catalog = writer.catalog;
     let Some(fact) = catalog.file.facts.get(&rollup.fact.value) else { return Vec::new() };
-    let (period, period_type) = period(rollup.grain);
+    let (period, period_type) = (period(rollup.grain, &source_name("ts")), period_type(rollup.grain));
     let mut columns = vec![NewColumn::new("period", period_type)];
     let mut select = vec![format!("{period} AS `period`")];
     let mut keys = vec!["`period`".to_owned()];
@@ -60,13 +61,11 @@ pub(super) fn statements(writer: &Writer<'_>, name: &str, rollup: &Rollup) -> Ve
     vec![writer.table(new), writer.view((Step::Rollups, &view), (&source, name), &select)]
 }
 
-/// The beginning of the period that a row is in, and its type.
-fn period(grain: Grain) -> (&'static str, &'static str) {
+/// The type of the beginnings of periods.
+const fn period_type(grain: Grain) -> &'static str {
     match grain {
-        Grain::Hour => ("toStartOfHour(toDateTime(source.`ts`, 'UTC'))", "DateTime('UTC')"),
-        Grain::Day => ("toDate(source.`ts`, 'UTC')", "Date"),
-        Grain::Week => ("toMonday(source.`ts`, 'UTC')", "Date"),
-        Grain::Month => ("toStartOfMonth(source.`ts`, 'UTC')", "Date"),
+        Grain::Hour => "DateTime('UTC')",
+        Grain::Day | Grain::Week | Grain::Month => "Date",
     }
 }
 

@@ -72,7 +72,7 @@ fn why(rows: &Rows<'_>, rollup: &Rollup) -> String {
         && kept.is_none_or(|kept| millis(kept) > millis(events))
     {
         let kept = kept.map_or_else(|| "for ever".to_owned(), |kept| kept.to_string());
-        why.push_str(&format!("; it is kept {kept}, rows {events}"));
+        why.push_str(&format!("; its sums are kept {kept}, rows {events}"));
     }
     why
 }
