@@ -16,6 +16,7 @@ use tidegate_pipeline::{Budget, ConnectorStatus, Metrics, Phase, Status};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::metrics::http::{self, Oracle, Parameters};
 use crate::up::machine::{Machine, MachineStatus};
 use crate::up::metrics::KafkaMetrics;
 
@@ -29,6 +30,7 @@ pub struct Shown {
     pub budget: Budget,
     connectors: Arc<RwLock<Vec<Status>>>,
     machine: Arc<OnceLock<Arc<Machine>>>,
+    oracle: Arc<OnceLock<Arc<Oracle>>>,
 }
 
 /// The answer of `/api/v1/status`.
@@ -56,6 +58,7 @@ impl Shown {
             budget: Budget::new(memory_max),
             connectors: Arc::default(),
             machine,
+            oracle: Arc::default(),
         }
     }
 
@@ -68,6 +71,12 @@ impl Shown {
     pub fn show_machine(&self, machine: Arc<Machine>) {
         // There is one for the life of a process.
         let _ = self.machine.set(machine);
+    }
+
+    /// Metrics of a catalog are answered from now on.
+    pub fn answer_metrics(&self, oracle: Oracle) {
+        // There is one for the life of a process.
+        let _ = self.oracle.set(Arc::new(oracle));
     }
 
     /// The connectors as they are now.
@@ -98,6 +107,8 @@ impl Api {
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
             .route("/api/v1/status", get(status))
+            .route("/api/v1/metrics", get(list_metrics))
+            .route("/api/v1/metrics/query", get(query_metrics))
             .with_state(shown);
         if let Some(token) = token {
             guarded = guarded.layer(from_fn_with_state(Arc::<str>::from(token), ask_for_token));
@@ -169,6 +180,14 @@ async fn metrics(State(shown): State<Shown>) -> Response {
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+async fn list_metrics(State(shown): State<Shown>) -> Response {
+    http::list(shown.oracle.get().map(AsRef::as_ref))
+}
+
+async fn query_metrics(State(shown): State<Shown>, parameters: Parameters) -> Response {
+    http::query(shown.oracle.get().map(AsRef::as_ref), parameters).await
 }
 
 async fn status(State(shown): State<Shown>) -> Json<StatusAnswer> {

@@ -2,6 +2,7 @@
 //! table, JSON, CSV or a plot.
 
 pub mod answer;
+pub mod http;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -31,6 +31,8 @@ use self::registry::SchemaRegistry;
 use crate::api::{Api, Shown};
 use crate::cli::{ClickHouseFlag, Exit, FsyncFlag, Speech, Up, WrongUse};
 use crate::commands::{Lingering, StopSignals, print, serve};
+use crate::metrics::answer::Model;
+use crate::metrics::http::Oracle;
 use crate::report::{CatalogReport, Endpoints, Login, UpReport};
 use crate::sink::{Sink, World};
 use crate::stack::{ClickHouseChoice, EmbeddedClickHouse, KafkaChoice, KafkaSettings, Stack, StackOptions};
@@ -194,6 +196,10 @@ async fn sink(
         let (connector, made) = catalog::roll_out(opened, stack, &world, data_dir).await?;
         connectors.push(connector);
         report = Some(made);
+        shown.answer_metrics(Oracle {
+            model: Model { catalog: opened.catalog.clone(), lock: opened.generated.lock.clone() },
+            clickhouse: world.clickhouse.clone(),
+        });
     }
     Ok((Some(Sink::start(&world, &connectors, shown)?), report))
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_catalog::language::Fact;
 use tidegate_catalog::{Catalog, Lock, aggregate, full_sample, load, sample};
 use tidegate_clickhouse::Client;
 use tidegate_kafka::{KafkaOptions, KafkaProducer, Outgoing, ProducerOptions};
 
-use crate::process::{PATIENCE, Process, ask, eventually, text, tidegate};
+use crate::process::{PATIENCE, Process, ask, eventually, get, text, tidegate};
 use crate::stack::{command, of};
 use crate::world::{client, engine_is_there};
 
@@ -85,7 +84,7 @@ async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() 
     broken_rules_are_named(&up).await;
     let lock = Lock::parse(&std::fs::read_to_string(root.with_file_name("cdp.lock")).unwrap()).unwrap();
     rollups_say_what_rows_say(&up, &catalog, &lock).await;
-    every_simple_metric_has_an_answer(&up, &catalog, &lock).await;
+    every_metric_has_an_answer(&up).await;
     let (status, latest) =
         ask(of(&up.line, "registry"), "GET", "/subjects/clipline.video_viewed.v2-value/versions", "")
             .unwrap();
@@ -270,33 +269,39 @@ async fn rollups_say_what_rows_say(up: &Up, catalog: &Catalog, lock: &Lock) {
     assert!(up.number("SELECT uniqExact(event) FROM clipline.activity").await > 30);
 }
 
-/// Each metric that one aggregate answers is asked of the rows; what is counted is there.
-async fn every_simple_metric_has_an_answer(up: &Up, catalog: &Catalog, lock: &Lock) {
-    let mut questions: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut n_asked = 0;
-    for (name, metric) in catalog.file.metrics.iter() {
-        let Some(aggregate) = aggregate(catalog, lock, metric) else { continue };
-        let fields = tidegate_catalog::fields(catalog, name);
-        let events: BTreeSet<&str> = fields.iter().map(|(event, _)| event.as_str()).collect();
-        let of_several = |(_, fact): &(&str, &Fact)| {
-            let of_fact: BTreeSet<&str> =
-                catalog.fact_events(fact).iter().map(|event| event.name.as_str()).collect();
-            catalog.narrow(fact) && of_fact == events
-        };
-        let table = match catalog.file.facts.iter().find(of_several) {
-            Some((fact, _)) => fact.to_owned(),
-            None => catalog.events[*events.first().unwrap()].table.clone(),
-        };
-        questions.entry(table).or_default().push(aggregate.raw);
-        n_asked += 1;
+/// Every metric of every kind, split by two dimensions and by day, over HTTP.
+async fn every_metric_has_an_answer(up: &Up) {
+    let api = of(&up.line, "api");
+    let get = |path: &str| {
+        let (status, body) = get(api, path).unwrap();
+        (status, serde_json::from_str::<Value>(&body).unwrap_or_else(|_| Value::from(body)))
+    };
+    let (_, metrics) = get("/api/v1/metrics");
+    let metrics = metrics.as_array().unwrap();
+    assert!(metrics.len() >= 200, "{} metrics", metrics.len());
+    for metric in metrics {
+        let name = metric["name"].as_str().unwrap();
+        let dimensions = metric["dimensions"].as_array().unwrap();
+        let by: BTreeSet<&str> =
+            dimensions.first().into_iter().chain(dimensions.last()).filter_map(Value::as_str).collect();
+        let by = by.into_iter().collect::<Vec<_>>().join(",");
+        let grain = if metric["kind"] == "retention" { "" } else { "&grain=day" };
+        let (status, answer) = get(&format!("/api/v1/metrics/query?metrics={name}&by={by}{grain}"));
+        assert_eq!(status, 200, "{name}: {answer:#}");
+        assert!(!answer["rows"].as_array().unwrap().is_empty(), "{name}: {answer:#}");
     }
-    assert!(n_asked > 120, "{n_asked} metrics were asked for");
-    for (table, metrics) in questions {
-        let columns: Vec<String> =
-            metrics.iter().enumerate().map(|(n, sql)| format!("toString({sql}) AS m{n}")).collect();
-        let sql = format!("SELECT {} FROM clipline.`{table}` AS source", columns.join(", "));
-        assert_eq!(up.rows(&sql).await[0].len(), metrics.len(), "{sql}");
-    }
+    let (_, answer) = get("/api/v1/metrics/query?metrics=views,viewers&where=country='DE'");
+    assert_eq!(answer["rows"][0]["views"], VIEWS / 4, "{answer:#}");
+    assert_eq!(answer["reads"][0]["table"], "views_hourly");
+    let (_, csv) = get("/api/v1/metrics/query?metrics=views&by=country&format=csv");
+    assert!(csv.as_str().unwrap().contains("DE,100\r\n"), "{csv}");
+    let (status, refused) = get("/api/v1/metrics/query?metrics=view&where=1");
+    assert_eq!(
+        (status, &refused["mistakes"][0]["hint"]),
+        (400, &Value::from("did you mean `views`?")),
+        "{refused:#}"
+    );
+    assert_eq!(get("/api/v1/metrics/query?metric=views").0, 400);
 }
 
 /// A catalog of one event, with what one event can have.

@@ -68,6 +68,8 @@ async fn the_stack_answers_ends_cleanly_and_keeps_its_data() {
         let (status, body) = get(api, path).unwrap();
         assert_eq!(status, 200, "{path}: {body}");
     }
+    let (status, body) = get(api, "/api/v1/metrics").unwrap();
+    assert!(status == 404 && body.contains("--catalog"), "without a catalog: {body}");
     let engines = children(process.id());
     assert!(!engines.is_empty(), "the engine is a child process");
     process.stop().await;
