@@ -154,7 +154,8 @@ fn explained(fault: Fault) -> anyhow::Error {
     let error = anyhow::Error::new(fault);
     if missing {
         error.context(
-            "the catalog's tables are not all there; `tidegate catalog generate` writes the statements that make them",
+            "the catalog's tables are not all there: `tidegate up --catalog` makes them, or the statements that \
+             `tidegate catalog generate` writes",
         )
     } else {
         error.context("ask ClickHouse")

@@ -164,12 +164,14 @@ fn level(value: Option<f64>, (low, high): (f64, f64), steps: usize) -> usize {
 
 /// Columns along the time axis.
 fn columns(title: &str, axis: &[String], values: &[Option<f64>], look: Look) -> String {
-    let raw = bounds(values);
-    let labels = [float(raw.1), float((raw.0 + raw.1) / 2.0), float(raw.0)];
-    let gutter = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    // As wide as the longest number may be: how many columns there are decides which numbers stand there.
+    let (low, high) = bounds(values);
+    let gutter = [low, high].map(|bound| float(bound).chars().count() + 2).into_iter().max().unwrap_or(0);
     let room = look.width.saturating_sub(gutter + 3).max(8);
     let (values, n_each) = squeezed(values, room);
     let bounds = bounds(&values);
+    let labels = [bounds.1, (bounds.0 + bounds.1) / 2.0, bounds.0].map(float);
+    let gutter = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
     let each = (room / values.len().max(1)).clamp(1, 6);
     let gap = usize::from(each >= 3);
     let remark = if n_each > 1 { format!("a column is the mean of {n_each} periods") } else { String::new() };
@@ -398,6 +400,17 @@ mod tests {
         assert_eq!((level(None, bounds, 64), level(Some(0.0), bounds, 64)), (0, 0));
         assert_eq!(level(Some(-1.0), (-2.0, 2.0), 8), 2);
         assert_eq!(level(Some(5.0), (0.0, 0.0), 8), 0);
+    }
+
+    #[test]
+    fn the_axis_tells_the_highest_column_also_of_means() {
+        let axis: Vec<String> = (0..200).map(|n| format!("2026-{n}")).collect();
+        let values: Vec<Option<f64>> = (0..200).map(|n| Some(if n % 4 == 0 { 400.0 } else { 0.0 })).collect();
+        let drawn = columns("x", &axis, &values, Look::PLAIN);
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert!(lines[0].ends_with("a column is the mean of 3 periods"), "{drawn}");
+        assert!(lines[1].starts_with("133.333 ┤█"), "{drawn}");
+        assert!(lines[8].trim_start().starts_with("0 ┤█"), "{drawn}");
     }
 
     #[test]
