@@ -28,6 +28,7 @@ mod refusal;
 mod scalar;
 mod scan;
 mod usual;
+mod varint;
 mod walk;
 mod writers;
 

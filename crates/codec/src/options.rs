@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_core::ReasonCode;
+
+use crate::refusal::{Outcome, Refusal};
+
 /// What a plan is compiled with, beside schema and table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanOptions {
@@ -109,6 +113,18 @@ pub struct Limits {
 impl Limits {
     /// The deepest nesting that can be configured: decoding uses the stack.
     pub const DEPTH_MAX: usize = 256;
+
+    /// The depth of what stands in something of this depth, if that is not too deep.
+    #[inline]
+    pub(crate) fn deeper(&self, depth: usize) -> Outcome<usize> {
+        if depth < self.depth_max { Ok(depth + 1) } else { Err(self.too_deep()) }
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Box<Refusal> {
+        let expected = format!("at most {} levels of nesting", self.depth_max);
+        Refusal::decode(ReasonCode::TooLarge, &expected, "more")
+    }
 }
 
 impl Default for Limits {

@@ -233,12 +233,7 @@ impl<'p, 'm> Walk<'p, 'm> {
     }
 
     pub(crate) fn enter(&mut self) -> Outcome {
-        self.depth += 1;
-        let depth_max = self.plan.limits.depth_max;
-        if self.depth > depth_max {
-            let expected = format!("at most {depth_max} levels of nesting");
-            return Err(Refusal::decode(ReasonCode::TooLarge, &expected, "more"));
-        }
+        self.depth = self.plan.limits.deeper(self.depth)?;
         Ok(())
     }
 

@@ -3,6 +3,9 @@
 use tidegate_core::ReasonCode;
 
 use crate::refusal::{Outcome, Refusal};
+use crate::varint::{self, Broken};
+
+const LONG: &str = "an integer of at most 64 bits";
 
 /// Bytes that are read from the front.
 #[derive(Debug, Clone, Copy)]
@@ -74,21 +77,14 @@ impl<'a> Bytes<'a> {
     }
 
     fn longer(&mut self) -> Outcome<i64> {
-        /// Seven bits a byte: the tenth has one.
-        const BYTES_MAX: usize = 10;
-        let mut value = 0_u64;
-        for (at, byte) in self.rest.iter().take(BYTES_MAX).enumerate() {
-            value |= u64::from(byte & 0x7F) << (7 * at);
-            if *byte < 0x80 {
-                if at == BYTES_MAX - 1 && *byte > 1 {
-                    break;
-                }
-                self.rest = &self.rest[at + 1..];
-                return Ok(zigzag(value));
+        match varint::read(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
+                Ok(zigzag(value))
             }
+            Err(Broken::Ended) => Err(self.ended(LONG)),
+            Err(Broken::Longer) => Err(self.broken(LONG, "a longer one")),
         }
-        let found = if self.rest.len() < BYTES_MAX { "the value's end" } else { "a longer one" };
-        Err(self.broken("an integer of at most 64 bits", found))
     }
 
     /// An `int`.

@@ -3,6 +3,8 @@
 use tidegate_languages::avro::{AvroSchema, NodeId, Shape};
 use tidegate_languages::json::Json;
 
+use crate::varint;
+
 /// How deep defaults may nest. Types that need themselves never end.
 const DEPTH_MAX: usize = 64;
 /// How long an encoded default may be, in bytes.
@@ -76,12 +78,7 @@ fn encode(schema: &AvroSchema, (id, value): (NodeId, &Json), depth: usize, out: 
 }
 
 pub(crate) fn long(value: i64, out: &mut Vec<u8>) {
-    let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    varint::write((value << 1 ^ value >> 63).cast_unsigned(), out);
 }
 
 pub(crate) fn bytes(value: &[u8], out: &mut Vec<u8>) {

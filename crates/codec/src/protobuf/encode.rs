@@ -1,15 +1,7 @@
 //! The wire's words, written.
 
 use super::model::zigzag;
-
-pub(crate) fn varint(value: u64, out: &mut Vec<u8>) {
-    let mut rest = value;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
+pub(crate) use crate::varint::write as varint;
 
 pub(crate) fn fixed32(value: u32, out: &mut Vec<u8>) {
     out.extend(value.to_le_bytes());

@@ -313,12 +313,7 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
     }
 
     pub(super) fn enter(&mut self) -> Outcome {
-        self.depth += 1;
-        let depth_max = self.program.limits.depth_max;
-        if self.depth > depth_max {
-            let expected = format!("at most {depth_max} levels of nesting");
-            return Err(Refusal::decode(ReasonCode::TooLarge, &expected, "more"));
-        }
+        self.depth = self.program.limits.deeper(self.depth)?;
         Ok(())
     }
 

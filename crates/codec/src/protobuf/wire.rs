@@ -3,6 +3,7 @@
 use tidegate_core::ReasonCode;
 
 use crate::refusal::{Outcome, Refusal};
+use crate::varint::{self, Broken};
 
 pub(crate) const VARINT: u32 = 0;
 pub(crate) const FIXED64: u32 = 1;
@@ -60,21 +61,15 @@ impl<'a> Wire<'a> {
 
     #[inline(never)]
     fn longer(&mut self) -> Outcome<u64> {
-        /// Seven bits a byte: the tenth has one.
-        const BYTES_MAX: usize = 10;
-        let mut value = 0_u64;
-        for (at, byte) in self.rest.iter().take(BYTES_MAX).enumerate() {
-            value |= u64::from(byte & 0x7F) << (7 * at);
-            if *byte < 0x80 {
-                if at == BYTES_MAX - 1 && *byte > 1 {
-                    break;
-                }
-                self.rest = &self.rest[at + 1..];
+        let broken = match varint::read(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
                 return Ok(value);
             }
-        }
-        let found = if self.rest.len() < BYTES_MAX { "the message's end" } else { "a longer one" };
-        Err(self.broken("a number of at most 64 bits", found))
+            Err(Broken::Ended) => "the message's end",
+            Err(Broken::Longer) => "a longer one",
+        };
+        Err(self.broken("a number of at most 64 bits", broken))
     }
 
     /// A field's number and wire type, as they stand: neither the number is 0 nor the type unknown.
