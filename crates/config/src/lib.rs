@@ -26,6 +26,8 @@ pub use file::{
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
 pub use registry::{RegistryTls, SchemaRegistry};
-pub use scalar::{Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, Secret, TimeFormat, Topic};
+pub use scalar::{
+    Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, RegistryUrl, Secret, TimeFormat, Topic,
+};
 pub use template::{Part, Resolved, TableRoute, Template, Unmapped};
 pub use tidegate_yaml::{Diagnostic, Diagnostics, Mistake, Surroundings};

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::scalar::{HttpUrl, Secret};
+use crate::scalar::{RegistryUrl, Secret};
 use tidegate_yaml::section;
 
 section! {
     /// The schema registry that records name their schemas in: Confluent's, Tidegate's or any other that
     /// speaks the same API.
     pub struct SchemaRegistry as "`registry`" {
-        /// Its instances' addresses; the next one is asked when one fails.
-        urls: Vec<HttpUrl>;
+        /// Its instances' addresses, each with a path if it stands beneath one; the next one is asked when one fails.
+        urls: Vec<RegistryUrl>;
         /// The user, if it asks for one (Basic authentication).
         user: Option<String>;
         /// The password.

@@ -256,22 +256,42 @@ text_word! {
     /// An HTTP address without path, query and credentials: `http://host:8123` or `https://host:8443`.
     HttpUrl, "an address such as `http://clickhouse-1:8123`", r"^https?://[^\s/@?#]+/?$",
     |text| {
-        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-        let Some(rest) = rest else { return Err(Some("begin with `http://` or `https://`")) };
-        if rest.contains('@') {
-            return Err(Some("user and password have keys of their own"));
-        }
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let port = match authority.rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => port,
-            _ => "80",
-        };
-        let legal = !authority.is_empty()
-            && !authority.starts_with(':')
-            && !authority.chars().any(|char| char.is_whitespace() || matches!(char, '/' | '?' | '#'))
-            && port.parse::<u16>().is_ok_and(|port| port > 0);
+        let rest = without_scheme(text)?;
+        let legal = authority(rest.strip_suffix('/').unwrap_or(rest));
         if legal { Ok(()) } else { Err(Some("host and port only; path and query are Tidegate's")) }
     }
+}
+
+text_word! {
+    /// The HTTP address of a schema registry, with a path if it stands beneath one, as behind a gateway:
+    /// `https://host/apis/ccompat/v7`.
+    RegistryUrl, "an address such as `http://registry:8081`", r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",
+    |text| {
+        let rest = without_scheme(text)?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let plain = !path.chars().any(|char| char.is_whitespace() || matches!(char, '?' | '#'));
+        if plain && authority(host) { Ok(()) } else { Err(Some("host, port and path only")) }
+    }
+}
+
+fn without_scheme(text: &str) -> Result<&str, Option<&'static str>> {
+    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        None => Err(Some("begin with `http://` or `https://`")),
+        Some(rest) if rest.contains('@') => Err(Some("user and password have keys of their own")),
+        Some(rest) => Ok(rest),
+    }
+}
+
+/// Whether it is a host, with or without a port.
+fn authority(text: &str) -> bool {
+    let port = match text.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port,
+        _ => "80",
+    };
+    !text.is_empty()
+        && !text.starts_with(':')
+        && !text.chars().any(|char| char.is_whitespace() || matches!(char, '/' | '?' | '#'))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Letters, digits and `more`, 1 to `chars_max` of them.
@@ -415,6 +435,13 @@ mod tests {
         for text in ["ch:8123", "http://", "http://u:p@ch", "http://ch/path", "http://ch?x=1", "http://ch:x"]
         {
             assert!(HttpUrl::parse(text).is_none(), "{text}");
+        }
+        for text in ["http://r:8081", "https://r/", "https://r/apis/ccompat/v7", "http://[::1]:8081/a/"] {
+            assert!(RegistryUrl::parse(text).is_some(), "{text}");
+        }
+        for text in ["r:8081", "http:///a", "http://u:p@r", "http://r/a?x=1", "http://r/a b", "http://r:x/a"]
+        {
+            assert!(RegistryUrl::parse(text).is_none(), "{text}");
         }
     }
 
