@@ -415,3 +415,44 @@ fn what_people_type_is_read_and_what_is_wrong_is_named() {
     assert_eq!(wrong(r#"{"a": "x", "b": "y"}"#), r#"field `/b`: expected one of `a` and `b`, found "y""#);
     assert!(wrong(r#"{"c": 1}"#).starts_with("field `/c`: expected a field of `M`: big_id, state"));
 }
+
+#[test]
+fn an_edition_says_what_cannot_tell_that_it_was_not_written_and_what_stands_between_two_tags() {
+    let schema = "edition = \"2023\"; option features.field_presence = IMPLICIT; message M { int32 plain = 1; \
+        string told = 2 [features.field_presence = EXPLICIT]; N ended = 3 [features.message_encoding = DELIMITED]; \
+        N counted = 4; repeated N all = 5 [features.message_encoding = DELIMITED]; oneof o { int32 one = 6; } \
+        message N { int32 n = 1; } message Other { string s = 1; } }";
+    let columns = [
+        ("plain", "Nullable(Int32)"),
+        ("told", "Nullable(String)"),
+        ("ended__n", "Int32"),
+        ("counted__n", "Int32"),
+        ("all.n", "Array(Int32)"),
+        ("one", "Nullable(Int32)"),
+    ];
+    let setup = Setup::new(schema, &columns);
+    let row = |message: &[u8]| {
+        let mut block = setup.plan.block();
+        setup.append(&mut block, &[&[0, 0, 0, 0, 1, 0], message].concat(), None).unwrap();
+        columns.map(|(name, _)| block.column(name).unwrap().value(0).unwrap())
+    };
+    let ints = |all: &[i64]| Value::Array(all.iter().map(|n| Value::Int(*n)).collect());
+    let nothing = [Value::Int(0), Value::Null, Value::Int(0), Value::Int(0), ints(&[]), Value::Null];
+    assert_eq!(row(&[]), nothing);
+    let written = [
+        &[8, 7][..],
+        &[18, 0],
+        &[3 << 3 | 3, 8, 5, 3 << 3 | 4],
+        &[4 << 3 | 2, 2, 8, 6],
+        &[5 << 3 | 3, 8, 1, 5 << 3 | 4, 5 << 3 | 3, 5 << 3 | 4],
+        &[48, 0],
+    ]
+    .concat();
+    let all = [Value::Int(7), text(""), Value::Int(5), Value::Int(6), ints(&[1, 0]), Value::Int(0)];
+    assert_eq!(row(&written), all);
+    let types = messages(schema);
+    // The message between two tags is declared like the other, and counts.
+    assert_eq!((types.find("M.N"), types.find("M.Other")), (Some(vec![0, 0]), Some(vec![0, 1])));
+    let shown = protobuf_to_json(&types, None, &[&[0], written.as_slice()].concat()).unwrap();
+    assert_eq!(json_to_protobuf(&types, &[0], &shown).unwrap()[1..], written);
+}

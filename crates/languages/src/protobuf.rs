@@ -9,12 +9,13 @@ mod describe;
 mod names;
 mod normal;
 mod parse;
+mod presence;
 mod print;
 mod read_descriptor;
 mod scan;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -168,6 +169,20 @@ impl ProtobufSchema {
     /// As of [`Self::descriptor`].
     pub fn descriptor_set(&self) -> Result<Vec<u8>, ProtobufError> {
         Ok(self.pool()?.encode_to_vec())
+    }
+
+    /// The fields of editions that cannot tell that they were not written, though the descriptor says that
+    /// they can: the full name of their message, and their numbers.
+    #[must_use]
+    pub fn implicit_fields(&self) -> BTreeSet<(String, i32)> {
+        let files = self.imports.values().map(AsRef::as_ref).chain([&self.file]);
+        files.flat_map(presence::implicit_fields).collect()
+    }
+
+    /// Whether the file follows the rules of an edition.
+    #[must_use]
+    pub const fn edition(&self) -> bool {
+        self.file.edition()
     }
 
     /// Whether both say the same, up to formatting.

@@ -1,5 +1,7 @@
 //! A schema's messages as far as values depend on them. The one place that reads descriptors.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 use prost_reflect::{
     Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind as Described, MessageDescriptor, Value,
@@ -204,7 +206,11 @@ impl ProtobufMessages {
         let pool = DescriptorPool::decode(set.as_slice());
         let pool = pool.map_err(|error| MessagesError::Descriptors(error.to_string()))?;
         let file = pool.files().last().ok_or(MessagesError::NoMessage)?;
-        let mut reading = Reading::default();
+        let mut reading = Reading {
+            implicit: schema.implicit_fields(),
+            bodies_are_declared: schema.edition(),
+            ..Reading::default()
+        };
         let outermost = file.messages().map(|message| reading.message(&message)).collect();
         while let Some(described) = reading.open.pop_front() {
             let message = reading.read(&described);
@@ -279,6 +285,10 @@ struct Reading {
     open: std::collections::VecDeque<MessageDescriptor>,
     messages: Vec<Message>,
     enums: Vec<Enumeration>,
+    /// Fields of editions that the descriptors take for such as can tell that they were not written.
+    implicit: BTreeSet<(String, i32)>,
+    /// Whether the bodies of groups are messages like others, which is so in editions.
+    bodies_are_declared: bool,
 }
 
 impl Reading {
@@ -293,8 +303,8 @@ impl Reading {
     }
 
     fn read(&mut self, message: &MessageDescriptor) -> Message {
-        let groups: Vec<String> =
-            message.fields().filter(FieldDescriptor::is_group).filter_map(|field| body(&field)).collect();
+        let groups = message.fields().filter(|field| field.is_group() && !self.bodies_are_declared);
+        let groups: Vec<String> = groups.filter_map(|field| body(&field)).collect();
         let declared = message.child_messages().filter(|child| {
             !child.is_map_entry() && !groups.iter().any(|group| *group == *child.full_name())
         });
@@ -323,7 +333,7 @@ impl Reading {
             Presence::Repeated
         } else if field.cardinality() == Cardinality::Required {
             Presence::Required
-        } else if field.supports_presence() {
+        } else if field.supports_presence() && !self.implicit(field) {
             Presence::Explicit
         } else {
             Presence::Implicit
@@ -341,6 +351,14 @@ impl Reading {
             declared: field.field_descriptor_proto().default_value.is_some(),
             packed: field.is_packed(),
         }
+    }
+
+    /// Messages and the members of oneofs can always tell.
+    fn implicit(&self, field: &FieldDescriptor) -> bool {
+        let number = i32::try_from(field.number()).unwrap_or(i32::MAX);
+        body(field).is_none()
+            && field.containing_oneof().is_none()
+            && self.implicit.contains(&(field.parent_message().full_name().to_owned(), number))
     }
 
     fn kind(&mut self, field: &FieldDescriptor) -> Kind {

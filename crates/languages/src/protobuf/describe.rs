@@ -50,6 +50,11 @@ pub(super) fn describe(name: &str, file: &File, names: &Names<'_>) -> FileDescri
     }
 }
 
+/// What a file of an edition says of a feature of a field with these options; `None` if nothing does.
+pub(super) fn feature_of<'a>(file: &'a File, options: &'a [Setting], name: &str) -> Option<&'a str> {
+    file.edition().then(|| feature(options, name).or_else(|| feature(&file.options, name))).flatten()
+}
+
 struct Place<'a> {
     file: &'a File,
     names: &'a Names<'a>,
@@ -61,7 +66,7 @@ impl Place<'_> {
     }
 
     fn edition(&self) -> bool {
-        matches!(self.file.syntax, Some(Syntax::Edition(_)))
+        self.file.edition()
     }
 
     /// Options without an edition's features, which the descriptor says in other ways.
@@ -141,7 +146,14 @@ impl Place<'_> {
             ..FieldDescriptorProto::default()
         };
         match &field.kind {
-            FieldType::Named(name) => self.set_type(&mut described, scope, name),
+            FieldType::Named(name) => {
+                self.set_type(&mut described, scope, name);
+                let delimited = self.feature(&field.options, "message_encoding") == Some("DELIMITED");
+                if delimited && described.r#type() == wire::Type::Message {
+                    // Between a tag that begins it and one that ends it stand groups alone in `proto2`.
+                    described.r#type = Some(wire::Type::Group.into());
+                }
+            }
             FieldType::Map { key, value } => {
                 let entry = self.map_entry(scope, &field.name, (key, value));
                 described.r#type = Some(wire::Type::Message.into());
@@ -153,7 +165,7 @@ impl Place<'_> {
     }
 
     fn feature<'b>(&'b self, options: &'b [Setting], name: &str) -> Option<&'b str> {
-        self.edition().then(|| feature(options, name).or_else(|| feature(&self.file.options, name))).flatten()
+        feature_of(self.file, options, name)
     }
 
     fn packable(&self, scope: &str, kind: &FieldType) -> bool {

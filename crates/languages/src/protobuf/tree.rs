@@ -21,6 +21,11 @@ pub(super) struct File {
 }
 
 impl File {
+    /// Whether it follows the rules of an edition.
+    pub(super) const fn edition(&self) -> bool {
+        matches!(self.syntax, Some(Syntax::Edition(_)))
+    }
+
     /// Every import, in the order in which they are printed.
     pub(super) fn all_imports(&self) -> impl Iterator<Item = &str> {
         self.imports.iter().chain(&self.public_imports).chain(&self.weak_imports).map(String::as_str)
