@@ -32,12 +32,14 @@ mod varint;
 mod walk;
 mod writers;
 
-pub use avro::{EncodeError, WantedColumn, avro_columns, avro_to_json, json_to_avro};
+pub use avro::{EncodeError, WantedColumn, avro_columns, avro_to_json, json_to_avro, sample_avro};
 pub use block::{Block, DroppedField};
 pub use find::find_text;
 pub use frame::{Framed, SchemaKey};
 pub use instant::{TimePattern, TimePatternError};
 pub use options::{ColumnOptions, EpochUnit, Limits, Metadata, PlanOptions, UnknownFields};
 pub use plan::{Appended, Plan, PlanError};
-pub use protobuf::{MessagesError, ProtobufMessages, json_to_protobuf, message_indexes, protobuf_to_json};
+pub use protobuf::{
+    MessagesError, ProtobufMessages, json_to_protobuf, message_indexes, protobuf_to_json, sample_protobuf,
+};
 pub use writers::{WireFormat, WriterSchema, WriterSchemas};

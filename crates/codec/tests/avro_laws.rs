@@ -5,17 +5,19 @@
 use std::sync::Arc;
 
 use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use tidegate_codec::{
     Plan, PlanOptions, SchemaKey, WireFormat, WriterSchema, WriterSchemas, avro_columns, avro_to_json,
-    json_to_avro,
+    json_to_avro, sample_avro,
 };
 use tidegate_core::{Records, TopicPartition};
 use tidegate_languages::avro::{AvroSchema, Defaults};
 use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value};
+use tidegate_schema::Chance;
 
 /// A type in Avro's words and in ClickHouse's.
 #[derive(Debug, Clone)]
@@ -275,6 +277,23 @@ proptest! {
             prop_assert!(again.is_ok(), "{}: {:?}", text, again);
             prop_assert_eq!(avro_to_json(&ours, &again.unwrap()).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_sample_is_a_value_of_its_schema(kinds in proptest::collection::vec(kind(), 1..6), seed in any::<u64>()) {
+        let writer = Kind::Record(kinds).avro(&mut 0).to_string();
+        let schema = Schema::parse_str(&writer).unwrap();
+        let ours = AvroSchema::parse(&writer, &[], Defaults::Checked).unwrap();
+        let mut chance = Chance::new(seed);
+        let text = sample_avro(&ours, &mut chance).unwrap();
+        let written = json_to_avro(&ours, &text);
+        prop_assert!(written.is_ok(), "{}: {:?}\n{}", text, written, writer);
+        let mut datum = written.unwrap();
+        let read = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut datum.as_slice());
+        prop_assert!(read.is_ok(), "{}: {:?}\n{}", text, read, writer);
+        datum.push(0);
+        prop_assert!(avro_to_json(&ours, &datum).is_err(), "nothing may stand behind it");
+        prop_assert_eq!(sample_avro(&ours, &mut Chance::new(seed)).unwrap(), text);
     }
 
     #[test]

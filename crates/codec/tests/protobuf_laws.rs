@@ -14,37 +14,21 @@ use prost_reflect::{
 };
 use tidegate_codec::{
     Plan, PlanOptions, ProtobufMessages, SchemaKey, WireFormat, WriterSchema, WriterSchemas,
-    json_to_protobuf, protobuf_to_json,
+    json_to_protobuf, protobuf_to_json, sample_protobuf,
 };
 use tidegate_core::{ReasonCode, Records, Reject, TopicPartition};
 use tidegate_languages::Strictness;
 use tidegate_languages::protobuf::ProtobufSchema;
 use tidegate_native::{ColumnDefault, Table, TableColumn, Type, Value};
+use tidegate_schema::Chance;
 
-/// Chance, from a seed (Vigna, SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// Mostly small, sometimes anything.
-    fn number(&mut self) -> u64 {
-        match self.below(4) {
-            0 => self.next(),
-            1 => 0,
-            2 => u64::MAX - self.next() % 3,
-            _ => self.next() % 300,
-        }
+/// Mostly small, sometimes anything.
+fn number(chance: &mut Chance) -> u64 {
+    match chance.below(4) {
+        0 => chance.draw(),
+        1 => 0,
+        2 => u64::MAX - chance.draw() % 3,
+        _ => chance.draw() % 300,
     }
 }
 
@@ -136,7 +120,7 @@ fn message(chance: &mut Chance, descriptor: &MessageDescriptor) -> DynamicMessag
 }
 
 fn value(chance: &mut Chance, field: &FieldDescriptor) -> Proto {
-    let number = chance.number();
+    let number = number(chance);
     match field.kind() {
         Kind::Double => Proto::F64(number as f64 / 7.0),
         Kind::Float => Proto::F32(number as f32 / 3.0),
@@ -336,9 +320,9 @@ fn damaged(chance: &mut Chance, bytes: &[u8]) -> Vec<u8> {
         let at = chance.below(damaged.len() + 1);
         match chance.below(5) {
             0 => damaged.truncate(at),
-            1 => damaged.insert(at, chance.next() as u8),
+            1 => damaged.insert(at, chance.draw() as u8),
             2 if at < damaged.len() => drop(damaged.remove(at)),
-            _ if at < damaged.len() => damaged[at] = chance.next() as u8 >> chance.below(8),
+            _ if at < damaged.len() => damaged[at] = chance.draw() as u8 >> chance.below(8),
             _ => {}
         }
     }
@@ -350,7 +334,7 @@ proptest! {
 
     #[test]
     fn columns_hold_what_was_written(seed in any::<u64>()) {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let case = Case::new(&mut chance);
         for _ in 0..4 {
             let written = message(&mut chance, &case.theirs).encode_to_vec();
@@ -360,7 +344,7 @@ proptest! {
 
     #[test]
     fn messages_behind_one_another_are_merged(seed in any::<u64>()) {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let case = Case::new(&mut chance);
         let parts: Vec<Vec<u8>> =
             (0..2 + chance.below(2)).map(|_| message(&mut chance, &case.theirs).encode_to_vec()).collect();
@@ -369,7 +353,7 @@ proptest! {
 
     #[test]
     fn damaged_messages_are_refused_where_they_are_no_messages(seed in any::<u64>()) {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let case = Case::new(&mut chance);
         let written = message(&mut chance, &case.theirs).encode_to_vec();
         for _ in 0..12 {
@@ -380,7 +364,7 @@ proptest! {
 
     #[test]
     fn json_that_was_protobuf_is_the_same_protobuf_again(seed in any::<u64>()) {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let case = Case::new(&mut chance);
         let written = message(&mut chance, &case.theirs);
         let bytes = written.encode_to_vec();
@@ -396,8 +380,22 @@ proptest! {
     }
 
     #[test]
+    fn a_sample_is_a_message_of_its_schema(seed in any::<u64>()) {
+        let mut chance = Chance::new(seed);
+        let case = Case::new(&mut chance);
+        for _ in 0..4 {
+            let before = chance.clone();
+            let text = sample_protobuf(&case.ours, &[0], &mut chance).unwrap();
+            let written = json_to_protobuf(&case.ours, &[0], &text);
+            prop_assert!(written.is_ok(), "{}: {:?}\n{}", text, written, case.text);
+            case.check(&written.unwrap()[1..])?;
+            prop_assert_eq!(sample_protobuf(&case.ours, &[0], &mut before.clone()).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn the_columns_of_a_schema_take_every_message_of_it(seed in any::<u64>()) {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let case = Case::new(&mut chance);
         let schema = WriterSchema::Protobuf(Arc::clone(&case.ours));
         let columns: Vec<(String, String)> = schema

@@ -12,6 +12,7 @@ use crate::graph::{GraphBuilder, NodeId, Pointers, ROOT_URI, locate, refer_to};
 use crate::merge::Merger;
 use crate::outline::{Outline, outline};
 use crate::rules::{Rules, RulesId, Violation};
+use crate::sample::Sampler;
 
 /// What `format` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -132,6 +133,31 @@ impl SchemaDocument {
     /// If a reference or the pointer leads nowhere, or what it leads to is no schema.
     pub fn schema_at(&self, pointer: &str, formats: FormatMode) -> Result<JsonSchema, SchemaError> {
         let pointer = pointer.strip_prefix('#').unwrap_or(pointer);
+        let (graph, node, general) = self.graph_at(pointer, formats)?;
+        let mut merger = Merger::new(&graph);
+        let root = merger.root(node)?;
+        let rules = std::mem::take(&mut merger.rules);
+        let outline = outline(&graph.nodes, NodeId(node.0));
+        let (text_hash, pointer) = (self.text_hash, pointer.to_owned());
+        let compiled = Compiled { text_hash, pointer, formats, root, rules, outline, general };
+        Ok(JsonSchema { compiled: Arc::new(compiled) })
+    }
+
+    /// What draws values that the schema at a JSON Pointer accepts.
+    ///
+    /// # Errors
+    /// As [`SchemaDocument::schema_at`].
+    pub fn sampler(&self, pointer: &str, formats: FormatMode) -> Result<Sampler, SchemaError> {
+        let (graph, root, general) = self.graph_at(pointer.strip_prefix('#').unwrap_or(pointer), formats)?;
+        Ok(Sampler::new(graph.nodes, root, general))
+    }
+
+    /// The graph of what is reachable from a pointer, the node there, and the general validator of it.
+    fn graph_at(
+        &self,
+        pointer: &str,
+        formats: FormatMode,
+    ) -> Result<(GraphBuilder<'_>, NodeId, Foreign), SchemaError> {
         let schema = self
             .value
             .pointer(pointer)
@@ -148,13 +174,7 @@ impl SchemaDocument {
             graph.nodes[node.0].whole = Some(refer_to(pointer));
         }
         let general = graph.compile(&refer_to(pointer))?;
-        let mut merger = Merger::new(&graph);
-        let root = merger.root(node)?;
-        let rules = std::mem::take(&mut merger.rules);
-        let outline = outline(&graph.nodes, NodeId(node.0));
-        let (text_hash, pointer) = (self.text_hash, pointer.to_owned());
-        let compiled = Compiled { text_hash, pointer, formats, root, rules, outline, general };
-        Ok(JsonSchema { compiled: Arc::new(compiled) })
+        Ok((graph, node, general))
     }
 }
 

@@ -5,6 +5,7 @@
 //! ClickHouse table the schema's values fit into. Nothing here touches a file or the network.
 
 mod bundle;
+mod chance;
 mod choice;
 mod decimal;
 mod document;
@@ -14,8 +15,10 @@ mod graph;
 mod merge;
 mod outline;
 mod rules;
+mod sample;
 mod table;
 
+pub use chance::Chance;
 pub use choice::Choice;
 pub use decimal::Decimal;
 pub use document::{FormatMode, JsonSchema, SchemaDocument, SchemaError};
@@ -25,4 +28,5 @@ pub use outline::{Outline, OutlineMember};
 pub use rules::{
     ArrayRules, Bound, NumberRules, ObjectRules, Property, Rules, RulesId, StringRules, Types, Violation,
 };
+pub use sample::{Sampler, Unsampled};
 pub use table::{ColumnDefinition, CreateTable, TableDefinition, quote, table_for};

@@ -257,8 +257,20 @@ fn raw(value: &[u8], logical: Option<LogicalType>, out: &mut String) -> Outcome 
 }
 
 pub(crate) fn base64(value: &[u8], out: &mut String) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push('"');
+    base64_digits(value, out);
+    out.push('"');
+}
+
+/// Bytes in base64, without quotes.
+pub(crate) fn base64_text(value: &[u8]) -> String {
+    let mut text = String::new();
+    base64_digits(value, &mut text);
+    text
+}
+
+fn base64_digits(value: &[u8], out: &mut String) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for chunk in value.chunks(3) {
         let part = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
         let bits = part(0) << 16 | part(1) << 8 | part(2);
@@ -267,7 +279,6 @@ pub(crate) fn base64(value: &[u8], out: &mut String) {
             out.push(if at <= chunk.len() { char::from(letter) } else { '=' });
         }
     }
-    out.push('"');
 }
 
 /// The bytes of a base64 text, padded or not.
