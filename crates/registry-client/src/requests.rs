@@ -95,11 +95,21 @@ impl RegistryClient {
         }
     }
 
-    /// Deletes a subject, for good if `permanent`; gives the versions that it had.
+    /// Deletes a subject, which can be taken back by registering again; gives the versions that it had.
     ///
     /// # Errors
     /// As [`RegistryClient::subjects`]; 40401 without such a subject.
     pub async fn delete_subject(&self, subject: &str) -> Result<Vec<i32>, RequestError> {
         self.send((Method::DELETE, &["subjects", subject], &[]), None).await
+    }
+
+    /// Deletes a subject and its schemas for good; gives the versions that it had.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::delete_subject`].
+    pub async fn delete_subject_for_good(&self, subject: &str) -> Result<Vec<i32>, RequestError> {
+        // For good goes only what was deleted before.
+        self.delete_subject(subject).await?;
+        self.send((Method::DELETE, &["subjects", subject], &[("permanent", "true")]), None).await
     }
 }

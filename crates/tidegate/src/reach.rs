@@ -78,14 +78,24 @@ impl Reach {
     /// # Errors
     /// When neither flag nor file says where it is, or the client cannot be set up.
     pub fn registry(&self) -> anyhow::Result<RegistryClient> {
+        Ok(self.registry_if_any()?.ok_or_else(|| needs("the schema registry", "--registry URL"))?)
+    }
+
+    /// The schema registry; `None` when neither flag nor file says where one is.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the client cannot be set up.
+    pub fn registry_if_any(&self) -> anyhow::Result<Option<RegistryClient>> {
         if let Some(url) = &self.registry {
             let (bare, user, password) = parted(url);
             let mut options = RegistryOptions::new(bare);
             options.login = (!user.is_empty()).then(|| (user, RegistrySecret::new(password)));
-            return RegistryClient::new(options).context("set up the client of the schema registry");
+            return RegistryClient::new(options)
+                .map(Some)
+                .context("set up the client of the schema registry");
         }
         let registry = self.file()?.and_then(|file| file.registry);
-        writers::registry(&registry.ok_or_else(|| needs("the schema registry", "--registry URL"))?)
+        registry.as_ref().map(writers::registry).transpose()
     }
 }
 

@@ -4,7 +4,8 @@
 pub mod consume;
 pub mod produce;
 pub mod query;
+mod sample;
 pub mod schema;
 mod wording;
 
-pub use wording::writer;
+pub use wording::{Encoder, writer};

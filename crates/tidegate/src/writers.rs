@@ -14,7 +14,7 @@ use tidegate_pipeline::Writers;
 use tidegate_registry_client::{
     RegistryClient, RegistryOptions, SchemaName, Secret, StoredSchema, TlsOptions, Url,
 };
-use tidegate_schema::{FormatMode, SchemaDocument};
+use tidegate_schema::{FormatMode, SchemaDocument, SchemaError};
 
 /// How to reach a schema registry.
 ///
@@ -85,11 +85,7 @@ pub fn read(stored: &StoredSchema) -> WriterSchema {
             }
         }
         "JSON" => {
-            let references: Vec<(&str, &str)> =
-                stored.references.iter().map(|one| (one.name.as_str(), one.text.as_str())).collect();
-            let schema = SchemaDocument::parse_with(&stored.text, &references)
-                .and_then(|document| document.schema_at("#", FormatMode::Assert));
-            match schema {
+            match json_document(stored).and_then(|document| document.schema_at("#", FormatMode::Assert)) {
                 Ok(schema) => WriterSchema::Json(Arc::new(schema)),
                 Err(error) => unusable(&error),
             }
@@ -108,4 +104,14 @@ pub fn read(stored: &StoredSchema) -> WriterSchema {
         }
         other => WriterSchema::Unusable(format!("schemas of type {other} are not read")),
     }
+}
+
+/// A registered JSON Schema, with what it refers to.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn json_document(stored: &StoredSchema) -> Result<SchemaDocument, SchemaError> {
+    let references: Vec<(&str, &str)> =
+        stored.references.iter().map(|one| (one.name.as_str(), one.text.as_str())).collect();
+    SchemaDocument::parse_with(&stored.text, &references)
 }

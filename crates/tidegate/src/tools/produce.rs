@@ -1,8 +1,10 @@
-//! `tidegate produce`: lines of text into a topic. Every line is checked before the first is published.
+//! `tidegate produce`: lines of text, or samples of a schema, into a topic. Every line is checked before the
+//! first is published.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,15 +15,18 @@ use tidegate_codec::WriterSchema;
 use tidegate_core::Header;
 use tidegate_kafka::{KafkaProducer, Outgoing, ProducerOptions};
 use tidegate_registry_client::{NewSchema, RegistryClient, SchemaName};
+use tidegate_schema::{FormatMode, SchemaDocument};
 
 use crate::cli::{Exit, Speech, WrongUse};
 use crate::commands::print;
 use crate::reach::Reach;
+use crate::tools::sample::{Drawn, Samples};
 use crate::tools::wording::{Encoder, Wording, writer};
+use crate::writers;
 
 /// How long Kafka may take for what was published last.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
-/// How many wrong lines are shown.
+/// How many wrong lines, or samples, are shown.
 const SHOWN_MAX: usize = 20;
 
 /// Flags of `tidegate produce`.
@@ -30,6 +35,7 @@ const SHOWN_MAX: usize = 20;
 Examples:
   tidegate produce orders --bootstrap localhost:9092 --registry http://localhost:8081 --file orders.jsonl
   tidegate produce orders --config sink.yaml --schema order.avsc --file orders.jsonl    register it first
+  tidegate produce orders --config sink.yaml --sample 1000 --seed 7 --keys 50           values by chance
   tidegate produce events --bootstrap localhost:9092 --wording json --key-field user.id < events.jsonl
   echo hello | tidegate produce greetings --bootstrap localhost:9092 --wording raw --header lang=en
   tidegate consume a --config sink.yaml --output json | tidegate produce b --config sink.yaml --envelopes")]
@@ -46,9 +52,20 @@ pub struct Flags {
     /// The message of a Protobuf schema that values are; its first one if absent
     #[arg(long, value_name = "NAME")]
     pub message: Option<String>,
-    /// A schema to register under the subject first
+    /// A schema to register under the subject first; with `--wording json` one that values must fit
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+    /// Publish so many values by chance that fit the schema, instead of lines
+    #[arg(long, value_name = "N", conflicts_with_all = ["file", "envelopes", "key_separator"],
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sample: Option<u32>,
+    /// What decides the samples: the same seed gives the same ones
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "sample")]
+    pub seed: u64,
+    /// Give each sample one of N keys, `key-1` to `key-N`
+    #[arg(long, value_name = "N", requires = "sample", conflicts_with = "key_field",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub keys: Option<u32>,
     /// The lines, one value each; standard input if absent
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -82,6 +99,9 @@ struct Report {
     published: u64,
     checked: u64,
     wrong: Vec<WrongLine>,
+    /// The first samples, of a run that publishes nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    samples: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,27 +120,47 @@ struct Ready {
     timestamp: Option<i64>,
 }
 
+/// How values are written.
+struct Way {
+    schema_id: Option<u32>,
+    encoder: Encoder,
+    samples: Option<Samples>,
+}
+
+/// A line, or a sample.
+struct Line {
+    key: Option<String>,
+    text: String,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// What a person is to be told.
 pub async fn run(flags: &Flags, speech: &Speech) -> anyhow::Result<Exit> {
     let kafka = flags.reach.kafka()?;
-    let (schema_id, encoder) = encoder(flags).await?;
+    let Way { schema_id, encoder, samples } = way(flags).await?;
     let constant = constant_headers(flags)?;
-    let (mut ready, mut report) = (
-        Vec::new(),
-        Report { topic: flags.topic.clone(), schema_id, published: 0, checked: 0, wrong: Vec::new() },
-    );
+    let mut ready = Vec::new();
+    let mut report = Report {
+        topic: flags.topic.clone(),
+        schema_id,
+        published: 0,
+        checked: 0,
+        wrong: Vec::new(),
+        samples: Vec::new(),
+    };
     let mut n_wrong = 0_u64;
-    for (number, line) in lines(flags)?.enumerate() {
-        let line = line.context("read the lines")?;
-        let line = line.strip_suffix('\r').unwrap_or(&line);
-        if line.is_empty() && flags.wording != Wording::Raw {
+    for (number, line) in lines(flags, samples)?.enumerate() {
+        let line = line?;
+        if line.text.is_empty() && flags.wording != Wording::Raw {
             continue;
         }
         report.checked += 1;
-        match parse(flags, &encoder, line) {
+        if flags.sample.is_some() && flags.dry_run && report.samples.len() < SHOWN_MAX {
+            report.samples.push(line.text.clone());
+        }
+        match parse(flags, &encoder, &line) {
             Ok(mut record) => {
                 record.headers.extend(constant.iter().cloned());
                 ready.push(record);
@@ -136,31 +176,46 @@ pub async fn run(flags: &Flags, speech: &Speech) -> anyhow::Result<Exit> {
     if !flags.dry_run && (n_wrong == 0 || flags.skip_wrong) {
         report.published = publish(&kafka, &flags.topic, &ready).await?;
     }
-    print(speech, &report, |report, _| shown(report, n_wrong, flags.dry_run))?;
+    print(speech, &report, |report, _| shown(report, n_wrong, flags))?;
     Ok(if n_wrong > 0 { Exit::Failed } else { Exit::Done })
 }
 
-fn lines(flags: &Flags) -> anyhow::Result<Box<dyn Iterator<Item = std::io::Result<String>>>> {
+type Lines = Box<dyn Iterator<Item = anyhow::Result<Line>>>;
+
+fn lines(flags: &Flags, samples: Option<Samples>) -> anyhow::Result<Lines> {
+    if let (Some(n), Some(mut samples)) = (flags.sample, samples) {
+        return Ok(Box::new((0..n).map(move |_| samples.draw().map(|(key, text)| Line { key, text }))));
+    }
+    let read = |line: std::io::Result<String>| {
+        let mut text = line.context("read the lines")?;
+        if text.ends_with('\r') {
+            text.pop();
+        }
+        Ok(Line { key: None, text })
+    };
     Ok(match &flags.file {
         Some(path) => {
             let file = std::fs::File::open(path).with_context(|| format!("open `{}`", path.display()))?;
-            Box::new(BufReader::new(file).lines())
+            Box::new(BufReader::new(file).lines().map(read))
         }
-        None => Box::new(std::io::stdin().lines()),
+        None => Box::new(std::io::stdin().lines().map(read)),
     })
 }
 
-async fn encoder(flags: &Flags) -> anyhow::Result<(Option<u32>, Encoder)> {
-    let Some(language) = flags.wording.language() else {
-        let encoder = if flags.wording == Wording::Json { Encoder::Json } else { Encoder::Raw };
-        return Ok((None, encoder));
-    };
+async fn way(flags: &Flags) -> anyhow::Result<Way> {
+    let Some(language) = flags.wording.language() else { return plain(flags) };
     let registry = flags.reach.registry()?;
     let subject = flags.subject.clone().unwrap_or_else(|| format!("{}-value", flags.topic));
     let id = schema_id(flags, &registry, (&subject, language)).await?;
-    let encoder = match (writer(&registry, &SchemaName::Id(id)).await?, flags.wording) {
-        (WriterSchema::Avro(schema), Wording::Avro) => Encoder::Avro(id, schema),
-        (WriterSchema::Json(schema), Wording::JsonSchema) => Encoder::JsonSchema(id, schema),
+    let (encoder, drawn) = match (writer(&registry, &SchemaName::Id(id)).await?, flags.wording) {
+        (WriterSchema::Avro(schema), Wording::Avro) => {
+            (Encoder::Avro(id, Arc::clone(&schema)), Drawn::Avro(schema))
+        }
+        (WriterSchema::Json(schema), Wording::JsonSchema) => {
+            let stored = registry.schema(&SchemaName::Id(id)).await?.context("the schema is there")?;
+            let sampler = writers::json_document(&stored)?.sampler("#", FormatMode::Assert)?;
+            (Encoder::JsonSchema(id, schema), Drawn::Json(Box::new(sampler)))
+        }
         (WriterSchema::Protobuf(types), Wording::Protobuf) => {
             let path = match &flags.message {
                 None => vec![0],
@@ -168,11 +223,41 @@ async fn encoder(flags: &Flags) -> anyhow::Result<(Option<u32>, Encoder)> {
                     .find(name)
                     .with_context(|| format!("the schema of subject `{subject}` has no message `{name}`"))?,
             };
-            Encoder::Protobuf(id, types, path)
+            (Encoder::Protobuf(id, Arc::clone(&types), path.clone()), Drawn::Protobuf(types, path))
         }
         _ => bail!("the schema of subject `{subject}` is not of type {language}; give another --wording"),
     };
-    Ok((Some(id), encoder))
+    Ok(Way { schema_id: Some(id), encoder, samples: sampled(flags, drawn) })
+}
+
+/// Values that name no schema.
+fn plain(flags: &Flags) -> anyhow::Result<Way> {
+    let (encoder, drawn) = match (flags.wording, &flags.schema) {
+        (Wording::Json, Some(path)) => {
+            let read = || format!("read `{}`", path.display());
+            let document = SchemaDocument::parse(&std::fs::read_to_string(path).with_context(read)?);
+            let document = document.with_context(read)?;
+            let schema = document.schema_at("#", FormatMode::Assert).with_context(read)?;
+            let sampler = document.sampler("#", FormatMode::Assert).with_context(read)?;
+            (Encoder::Json(Some(Arc::new(schema))), Some(Drawn::Json(Box::new(sampler))))
+        }
+        (Wording::Json, None) => (Encoder::Json(None), None),
+        _ => (Encoder::Raw, None),
+    };
+    let samples = match drawn {
+        Some(drawn) => sampled(flags, drawn),
+        None if flags.sample.is_some() => {
+            let advice = "`--sample` draws from a schema: give `--wording json --schema FILE`, or a wording with a \
+                          registered schema";
+            return Err(WrongUse(advice.to_owned()).into());
+        }
+        None => None,
+    };
+    Ok(Way { schema_id: None, encoder, samples })
+}
+
+fn sampled(flags: &Flags, drawn: Drawn) -> Option<Samples> {
+    flags.sample.map(|_| Samples::new(drawn, flags.seed, flags.keys.map(|n| n as usize)))
 }
 
 async fn schema_id(
@@ -201,18 +286,19 @@ fn constant_headers(flags: &Flags) -> anyhow::Result<Vec<(String, Option<String>
     flags.headers.iter().map(header).collect()
 }
 
-fn parse(flags: &Flags, encoder: &Encoder, line: &str) -> Result<Ready, String> {
+fn parse(flags: &Flags, encoder: &Encoder, line: &Line) -> Result<Ready, String> {
     if flags.envelopes {
-        return envelope(encoder, line);
+        return envelope(encoder, &line.text);
     }
     let (key, text) = match &flags.key_separator {
         Some(separator) => {
             let (key, text) = line
+                .text
                 .split_once(separator.as_str())
                 .ok_or_else(|| format!("no `{separator}` behind a key"))?;
             (Some(key.as_bytes().to_vec()), text)
         }
-        None => (None, line),
+        None => (line.key.as_ref().map(|key| key.clone().into_bytes()), line.text.as_str()),
     };
     let value = encoder.encode(text)?;
     let key = match &flags.key_field {
@@ -280,8 +366,11 @@ async fn publish(kafka: &tidegate_kafka::KafkaOptions, topic: &str, ready: &[Rea
     Ok(delivered.delivered)
 }
 
-fn shown(report: &Report, n_wrong: u64, dry_run: bool) -> String {
+fn shown(report: &Report, n_wrong: u64, flags: &Flags) -> String {
     let mut text = String::new();
+    for sample in &report.samples {
+        text.push_str(&format!("{sample}\n"));
+    }
     for wrong in &report.wrong {
         text.push_str(&format!("line {}: {}\n", wrong.line, wrong.reason));
     }
@@ -290,12 +379,13 @@ fn shown(report: &Report, n_wrong: u64, dry_run: bool) -> String {
         text.push_str(&format!("and {} more wrong lines\n", n_wrong - shown));
     }
     let schema = report.schema_id.map_or_else(String::new, |id| format!(" with schema id {id}"));
-    text.push_str(&match (dry_run, report.published) {
+    let what = if flags.sample.is_some() { "samples" } else { "lines" };
+    text.push_str(&match (flags.dry_run, report.published) {
         (true, _) => {
-            format!("{} lines checked{schema}, {n_wrong} wrong; nothing published\n", report.checked)
+            format!("{} {what} checked{schema}, {n_wrong} wrong; nothing published\n", report.checked)
         }
         (false, 0) if n_wrong > 0 => {
-            format!("nothing published: {n_wrong} of {} lines are wrong\n", report.checked)
+            format!("nothing published: {n_wrong} of {} {what} are wrong\n", report.checked)
         }
         (false, published) => format!("{published} records published to {}{schema}\n", report.topic),
     });

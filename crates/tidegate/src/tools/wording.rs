@@ -49,8 +49,8 @@ pub enum Encoder {
     JsonSchema(u32, Arc<JsonSchema>),
     /// A message of a Protobuf schema after it and the message's indexes.
     Protobuf(u32, Arc<ProtobufMessages>, Vec<usize>),
-    /// JSON alone.
-    Json,
+    /// JSON alone, checked by a schema if there is one.
+    Json(Option<Arc<JsonSchema>>),
     /// Anything.
     Raw,
 }
@@ -66,20 +66,23 @@ impl Encoder {
                 let datum = json_to_avro(schema, text).map_err(|error| error.to_string())?;
                 Ok(framed(*id, &datum))
             }
-            Self::JsonSchema(id, schema) => {
-                parsed(text)?;
-                match schema.violations(text.as_bytes(), 1).first() {
-                    Some(wrong) => Err(format!("field `{}`: expected {}", wrong.path, wrong.expected)),
-                    None => Ok(framed(*id, text.as_bytes())),
-                }
-            }
+            Self::JsonSchema(id, schema) => checked(schema, text).map(|()| framed(*id, text.as_bytes())),
             Self::Protobuf(id, types, path) => {
                 let datum = json_to_protobuf(types, path, text).map_err(|error| error.to_string())?;
                 Ok(framed(*id, &datum))
             }
-            Self::Json => parsed(text).map(|()| text.as_bytes().to_vec()),
+            Self::Json(Some(schema)) => checked(schema, text).map(|()| text.as_bytes().to_vec()),
+            Self::Json(None) => parsed(text).map(|()| text.as_bytes().to_vec()),
             Self::Raw => Ok(text.as_bytes().to_vec()),
         }
+    }
+}
+
+fn checked(schema: &JsonSchema, text: &str) -> Result<(), String> {
+    parsed(text)?;
+    match schema.violations(text.as_bytes(), 1).first() {
+        Some(wrong) => Err(format!("field `{}`: expected {}", wrong.path, wrong.expected)),
+        None => Ok(()),
     }
 }
 
