@@ -23,6 +23,12 @@ demo: setup ## run the main job on real events, with an own Kafka and ClickHouse
 test: setup ## run every test
 	@source scripts/environment && $(CARGO) test --workspace --locked
 
+.PHONY: fuzz
+fuzz: setup ## mutate schemas of three languages and records of three formats for SECONDS=60 each by SEED=...
+	@source scripts/environment && export TIDEGATE_FUZZ_SECONDS='$(or $(SECONDS),60)' TIDEGATE_FUZZ_SEED="$(or $(SEED),$$RANDOM$$RANDOM)" && \
+		echo "TIDEGATE_FUZZ_SEED=$$TIDEGATE_FUZZ_SEED" && \
+		$(CARGO) test --locked --package tidegate-languages --package tidegate-codec --test mutations -- --nocapture
+
 .PHONY: faults
 faults: setup ## break real brokers, servers and sinks for MINUTES=5 by SEED=..., then account for every record
 	@scripts/fetch-apache-kafka

@@ -1,6 +1,6 @@
 //! Whatever somebody sends is read or refused, soon; and what is read prints as something that says the
-//! same. Schemas are mutated by chance, from a seed: `TIDEGATE_FUZZ_SEED` and `TIDEGATE_FUZZ_CASES` (of each
-//! language) try others, and more.
+//! same. Schemas are mutated by chance, from a seed: `TIDEGATE_FUZZ_SEED` and `TIDEGATE_FUZZ_SECONDS` (of each
+//! language) try others, and longer.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -12,6 +12,7 @@ use tidegate_languages::{Age, Language, ParsedSchema, Policy, Strictness, Verdic
 
 /// The longest that one schema may take, in a build without optimisation, on a loaded machine.
 const CASE_MAX: Duration = Duration::from_secs(10);
+const CASES: u64 = 3_000;
 
 /// Chance that a seed decides (SplitMix64).
 struct Chance(u64);
@@ -33,8 +34,8 @@ impl Chance {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// Texts with what the Java library made of them.
@@ -188,10 +189,12 @@ fn check_texts(schema: &ParsedSchema, printed: &str, normal: &str) {
 }
 
 fn attack(language: Language, texts: &[String]) {
-    let seed = setting("TIDEGATE_FUZZ_SEED", 1);
+    let seed = setting("TIDEGATE_FUZZ_SEED").unwrap_or(1);
+    let end = setting("TIDEGATE_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut chance = Chance(seed);
-    let (mut n_read, mut before) = (0, None);
-    for case in 0..setting("TIDEGATE_FUZZ_CASES", 3_000) {
+    let (mut case, mut n_read, mut before) = (0, 0, None);
+    while end.map_or(case < CASES, |end| Instant::now() < end) {
+        case += 1;
         let text = mutated(&mut chance, texts);
         let strictness = *chance.of(&[Strictness::Fresh, Strictness::Stored]);
         let began = Instant::now();
@@ -209,6 +212,7 @@ fn attack(language: Language, texts: &[String]) {
             before = Some(schema);
         }
     }
+    println!("{language}, seed {seed}: {case} texts, {n_read} read");
     assert!(n_read > 0, "no mutation is read: the checks saw nothing");
 }
 
