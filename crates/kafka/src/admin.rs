@@ -217,6 +217,20 @@ impl KafkaAdmin {
         .await
     }
 
+    /// The cluster's id; `None` of brokers that tell none.
+    ///
+    /// # Errors
+    /// If Kafka cannot be reached, or refuses.
+    pub async fn cluster_id(&self) -> Result<Option<String>, Fault> {
+        let (viewer, address) = (Arc::clone(&self.viewer), self.options.address());
+        blocking(move || {
+            // The id comes with the metadata, and asking for it alone says nothing of what went wrong.
+            metadata(&viewer, None, &address)?;
+            Ok(viewer.client().fetch_cluster_id(TIMEOUT))
+        })
+        .await
+    }
+
     /// The offsets that each partition of these topics holds. Topics that do not exist have none.
     ///
     /// # Errors

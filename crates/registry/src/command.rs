@@ -52,6 +52,29 @@ pub struct SchemaRequest {
     pub rule_set: Option<RuleSet>,
     /// Its text.
     pub schema: Option<String>,
+    /// Tags to write into the text, which nobody here does.
+    pub schema_tags_to_add: Option<Vec<serde_json::Value>>,
+    /// Tags to take out of it, likewise.
+    pub schema_tags_to_remove: Option<Vec<serde_json::Value>>,
+}
+
+impl SchemaRequest {
+    /// Refuses changes of tags: a client that was answered without them would take them for made.
+    ///
+    /// # Errors
+    /// 42201, if the request has any.
+    pub fn check_tags(&self) -> Result<(), Problem> {
+        let none = |tags: &Option<Vec<_>>| tags.as_ref().is_none_or(Vec::is_empty);
+        if none(&self.schema_tags_to_add) && none(&self.schema_tags_to_remove) {
+            return Ok(());
+        }
+        let text = self.schema.as_deref().unwrap_or_default();
+        Err(Problem::invalid_schema(
+            text,
+            "tags are not written into schemas here; register the text with its `confluent:tags`, or put them \
+             into `metadata.tags`",
+        ))
+    }
 }
 
 /// A version in a URL.

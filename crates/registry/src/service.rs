@@ -11,8 +11,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tidegate_core::{Fault, FaultKind};
 use tidegate_kafka::{
-    KafkaOptions, LogEvent, LogReader, LogWriter, Membership, MembershipEvent, OptionsError, TopicSpec,
-    ensure_log,
+    KafkaAdmin, KafkaOptions, LogEvent, LogReader, LogWriter, Membership, MembershipEvent, OptionsError,
+    TopicSpec, ensure_log,
 };
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -97,6 +97,8 @@ pub struct Registry {
     pub(crate) shared: Arc<Shared>,
     pub(crate) library: Arc<Library>,
     pub(crate) dialect: Dialect,
+    /// The id of the cluster that keeps the log, if its brokers tell one.
+    pub(crate) cluster_id: Option<String>,
     writer: LogWriter,
     timeout: Duration,
     /// Who holds this decides and writes.
@@ -136,6 +138,7 @@ impl Registry {
         spec.replication = *replication;
         spec.configs.insert("max.message.bytes".to_owned(), (8 * 1024 * 1024).to_string());
         ensure_log(kafka, &spec).await.map_err(StartError::Topic)?;
+        let cluster_id = KafkaAdmin::connect(kafka)?.cluster_id().await.map_err(StartError::Topic)?;
         let writer = LogWriter::connect(kafka, topic, *write_timeout)?;
         let reader = LogReader::open(kafka, topic)?;
         let shared = Arc::<Shared>::default();
@@ -146,6 +149,7 @@ impl Registry {
             shared,
             library: Arc::default(),
             dialect: *dialect,
+            cluster_id,
             writer,
             timeout: *write_timeout,
             turn: Arc::default(),

@@ -56,9 +56,11 @@ pub(super) fn get(registry: &Registry, call: &Call, path: &[&str]) -> Found404 {
             let contexts = state.contexts().filter(|context| context.starts_with(prefix));
             Answer::json(&call.page(contexts, usize::MAX))
         }
-        ["v1", "metadata", "id"] => Answer::json(
-            &json!({"scope": {"path": [], "clusters": {"schema-registry-cluster": "schema-registry"}}}),
-        ),
+        ["v1", "metadata", "id"] => {
+            let mut clusters = BTreeMap::from([("schema-registry-cluster", "schema-registry")]);
+            clusters.extend(registry.cluster_id.as_deref().map(|id| ("kafka-cluster", id)));
+            Answer::json(&json!({"scope": {"path": [], "clusters": clusters}}))
+        }
         ["v1", "metadata", "version"] => Answer::json(&json!({"version": VERSION, "commitId": "tidegate"})),
         ["v1", "metadata", "deployment"] => Answer::json(&json!({"attributes": []})),
         _ => Ok(None),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::command::compatibility::{self, Against};
 use crate::command::delete::Depth;
-use crate::command::lookup::Show;
+use crate::command::lookup::{self, Show};
 use crate::command::register::Outcome;
 use crate::command::{SchemaRequest, Which, settings};
 use crate::http::answer::{Answer, Compatible, Registered, SchemaBody};
@@ -30,6 +30,16 @@ pub(super) async fn post(registry: &Arc<Registry>, call: &Call, path: &[&str]) -
             Answer::json(&SchemaBody::of(&found, &text, registry.dialect))
         }
         ["subjects", subject, "versions"] => register(registry, call, &call.subject(subject)).await,
+        ["subjects", subject, "versions", version, "tags"] => {
+            lookup::version(
+                &registry.shared.read(),
+                &call.subject(subject),
+                Which::parse(version)?,
+                Show::Live,
+            )?;
+            call.body::<SchemaRequest>()?.check_tags()?;
+            Err(Problem::invalid_schema("", "there are no tags to add or to remove"))
+        }
         ["compatibility", "subjects", subject, "versions"] => {
             compatible(registry, call, call.subject(subject), Against::Level).await
         }
@@ -46,6 +56,7 @@ pub(super) async fn known(registry: &Arc<Registry>, call: &Call) -> Option<Answe
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     let ["subjects", subject, "versions"] = path.as_slice() else { return None };
     let request: SchemaRequest = call.body().ok()?;
+    request.check_tags().ok()?;
     let outcome = registry.decided(&call.subject(subject), &request, call.flag("normalize")).await;
     let Ok(Outcome::Known { version, entry }) = outcome else { return None };
     registered(registry, call, &call.subject(subject), (version, &entry)).ok().flatten()
@@ -53,6 +64,7 @@ pub(super) async fn known(registry: &Arc<Registry>, call: &Call) -> Option<Answe
 
 async fn register(registry: &Arc<Registry>, call: &Call, subject: &Subject) -> Found404 {
     let request: SchemaRequest = call.body()?;
+    request.check_tags()?;
     match registry.register(subject, request, call.flag("normalize")).await {
         Ok((version, entry)) => registered(registry, call, subject, (version, &entry)),
         Err(mut problem) => {

@@ -235,3 +235,32 @@ async fn a_form_of_the_text_is_given_wherever_one_is_asked_for() {
         assert_eq!(stack.get(&format!("{path}{}", format.replace(' ', "+"))).await["schema"], expected);
     }
 }
+
+#[tokio::test]
+async fn changes_of_tags_are_refused_and_not_passed_over() {
+    let stack = Stack::start().await;
+    stack.register("s", OLD).await;
+    let tag = json!([{"schemaEntity": {"entityPath": "R.a", "entityType": "sr_field"}, "tags": ["PII"]}]);
+    let said = stack
+        .refuses("POST", "/subjects/s/versions", json!({"schema": NEW, "schemaTagsToAdd": tag}), 42201)
+        .await;
+    assert!(said.contains("register the text with its `confluent:tags`"), "{said}");
+    // What is registered already is no exception.
+    let again = json!({"schema": OLD, "schemaTagsToRemove": tag});
+    stack.refuses("POST", "/subjects/s/versions", again, 42201).await;
+    assert_eq!(stack.get("/subjects/s/versions").await, json!([1]));
+    let tags = json!({"schemaTagsToAdd": tag});
+    stack.refuses("POST", "/subjects/s/versions/1/tags", tags.clone(), 42201).await;
+    stack.refuses("POST", "/subjects/s/versions/2/tags", tags.clone(), 40402).await;
+    stack.refuses("POST", "/subjects/x/versions/latest/tags", tags, 40401).await;
+    let empty = json!({"schema": NEW, "schemaTagsToAdd": [], "propagateSchemaTags": false});
+    assert_eq!(stack.ask("POST", "/subjects/s/versions", empty).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_id_of_the_kafka_cluster_is_told() {
+    let stack = Stack::start().await;
+    let clusters = stack.get("/v1/metadata/id").await["scope"]["clusters"].clone();
+    assert_eq!(clusters["schema-registry-cluster"], "schema-registry");
+    assert!(clusters["kafka-cluster"].as_str().is_some_and(|id| !id.is_empty()), "{clusters}");
+}
