@@ -28,6 +28,8 @@ pub(super) struct Duties {
     given: Vec<TopicPartition>,
     /// Whether their starts could not be told together.
     singly: bool,
+    /// Whether the group waits to hear that we accept what it gave: under the cooperative protocol only.
+    unaccepted: bool,
     /// Whether the group waits for our answer: under the eager protocol only.
     unanswered: bool,
     range_check: bool,
@@ -49,7 +51,7 @@ impl Duties {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.given.is_empty() && !self.unanswered && !self.range_check
+        self.given.is_empty() && !self.unaccepted && !self.unanswered && !self.range_check
     }
 
     fn due(&self) -> bool {
@@ -73,10 +75,12 @@ impl Reader {
         while let Some(change) = self.consumer.context().next_change() {
             self.shared.counters.rebalances.fetch_add(1, Ordering::Relaxed);
             match change {
-                Change::Given(partitions) => self.accept(partitions)?,
+                Change::Given(partitions) => self.note_given(partitions),
                 Change::Taken { partitions, lost } => self.give_up(&partitions, lost),
             }
+            self.accept()?;
         }
+        self.accept()?;
         if std::mem::take(&mut self.duties.gone_check) {
             self.lose_gone();
         }
@@ -88,24 +92,32 @@ impl Reader {
         self.assign_given()
     }
 
-    /// The group gave us partitions. The member accepts them at once: until it does it cannot join the next
-    /// rebalance, and the whole group would wait for it as long as one partition's start cannot be told (its
-    /// offset may be held by the transaction of a process that died).
-    fn accept(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Fault> {
+    /// The group gave us partitions.
+    fn note_given(&mut self, partitions: Vec<TopicPartition>) {
         self.duties.singly = false;
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
                 self.duties.given.extend(partitions);
-                let accepted = self.consumer.incremental_assign(&TopicPartitionList::new());
-                accepted.map_err(|error| fault(&error, "accept the assigned partitions"))
+                self.duties.unaccepted = true;
             }
             // All partitions are given at once, and there is one answer.
             RebalanceProtocol::Eager | RebalanceProtocol::None => {
                 self.duties.given = partitions;
                 self.duties.unanswered = true;
-                Ok(())
             }
         }
+    }
+
+    /// The member accepts what it was given at once: until it does it cannot join the next rebalance, and the
+    /// whole group would wait for it as long as one partition's start cannot be told (its offset may be held by
+    /// the transaction of a process that died).
+    fn accept(&mut self) -> Result<(), Fault> {
+        if self.duties.unaccepted {
+            let accepted = self.consumer.incremental_assign(&TopicPartitionList::new());
+            accepted.map_err(|error| fault(&error, "accept the assigned partitions"))?;
+            self.duties.unaccepted = false;
+        }
+        Ok(())
     }
 
     /// What the pipeline still has of a partition that is gone must not be committed once it is there again.
@@ -224,7 +236,7 @@ impl Reader {
 
     fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) {
         self.duties.given.retain(|given| !partitions.contains(given));
-        self.duties.unanswered = false;
+        (self.duties.unaccepted, self.duties.unanswered) = (false, false);
         if lost {
             // Another member may have them: nothing more may be committed, whatever the generation.
             self.shared.ownership.close(partitions);
