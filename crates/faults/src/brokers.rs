@@ -236,8 +236,6 @@ replica.lag.time.max.ms=5000
 controlled.shutdown.enable=false
 log.segment.bytes=16777216
 log.index.size.max.bytes=262144
-num.network.threads=2
-num.io.threads=4
 ";
 
 impl Drop for Node {

@@ -1,7 +1,7 @@
 //! Processes that are killed, stopped and continued.
 
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,16 @@ pub(crate) fn kill_id(id: u32) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Writes down where each thread of a process stands, if there is a debugger to ask: a process that hangs can
+/// only be understood while it does.
+pub(crate) fn stacks(child: &Child, to: &Path) {
+    let Ok(file) = std::fs::File::create(to) else { return };
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-batch", "-nx", "-ex", "thread apply all bt 40", "-p", &child.id().to_string()]);
+    // Without a debugger the file stays empty.
+    let _ = gdb.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).status();
 }
 
 /// The last lines of a log.

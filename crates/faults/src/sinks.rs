@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 
-use crate::process;
+use crate::{Undecided, process};
 
 /// How long a sink may take to end when it is asked to: it finishes its batches first.
 const STOP_MAX: Duration = Duration::from_secs(60);
@@ -75,8 +75,11 @@ impl Sink {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let stacks = self.folder.join(format!("{}.stacks", self.name));
+        process::stacks(&child, &stacks);
         self.child = Some(child);
-        anyhow::bail!("{} has not stopped within {STOP_MAX:?}", self.name)
+        let hangs = format!("{} has not stopped within {STOP_MAX:?}: {}", self.name, stacks.display());
+        anyhow::bail!(Undecided(hangs))
     }
 
     /// How it ended, if it did so by itself.
