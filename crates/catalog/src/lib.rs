@@ -5,6 +5,7 @@
 //! every mistake with its place, then [`generate()`].
 
 mod catalog;
+pub mod change;
 mod check;
 mod column_type;
 mod expression;

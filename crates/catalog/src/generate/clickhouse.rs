@@ -13,6 +13,9 @@ use crate::field_type::{FieldType, Scalar};
 use crate::language::{Ddl, EngineKind, Entity, Fact, History, PartitionKey, Span, UnknownFields};
 use crate::lock::Lock;
 
+/// The columns that tell a row from every other.
+pub(crate) const PLACE: [&str; 3] = ["_topic", "_partition", "_offset"];
+
 /// What a table keeps of the records whose fields it does not know.
 const UNKNOWN_COLUMN: &str = "_unknown";
 
@@ -339,6 +342,10 @@ impl Writer<'_> {
             let ty = clickhouse_type(of.ty, of.field, self.catalog, self.lock);
             columns.push(NewColumn::new(column, if null { nullable(&ty) } else { ty }));
         }
+        // They tell a row from every other, when the table is made anew while rows come.
+        let place = self.given.place_columns.iter().filter(|(name, _)| PLACE.contains(name));
+        columns.extend(place.clone().map(|(name, ty)| format!("{} {ty}", quote(name))));
+        names.extend(place.map(|(name, _)| *name));
         let new = NewTable {
             step: Step::Facts,
             name,
