@@ -312,10 +312,12 @@ impl<'a> Planner<'a> {
         views.collect()
     }
 
-    /// The live views that read a table.
+    /// The live views that read a table to fill another one of the catalog's.
     fn live_readers(&self, source: &str) -> Vec<&'a str> {
+        let of_catalog =
+            |name: &str| self.situation.statements.iter().any(|statement| statement.object == name);
         let views = self.live.iter().filter_map(|(name, (_, shape))| match shape {
-            Some(Shape::View(view)) if view.sources.iter().any(|of| of == source) => Some(*name),
+            Some(Shape::View(view)) if view.source == source && of_catalog(&view.target) => Some(*name),
             _ => None,
         });
         views.collect()
@@ -404,7 +406,7 @@ impl<'a> Planner<'a> {
             thing: name.to_owned(),
             class: Class::Destructive,
             reason: "the catalog does not have this table".to_owned(),
-            gate: Gate::Asked,
+            gate: Gate::Asked { flag: format!("--drop {name}") },
             proofs: vec![proof],
             actions: vec![Action::run(format!("DROP TABLE IF EXISTS {} SYNC", self.altered(name)))],
             undo: Some(live.statement.clone()),

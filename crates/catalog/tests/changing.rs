@@ -223,7 +223,7 @@ fn what_loses_a_value_must_be_asked_for_and_proved() {
     assert!(change.proofs[0].sql.contains("accurateCastOrNull(`size`, 'UInt8')"), "{}", change.proofs[0].sql);
     let allowed = Permission { allow: ["viewed".to_owned()].into(), ..permission() };
     let plan = changed_with(narrower.0, narrower.1, &allowed);
-    assert_eq!(plan.changes[0].gate, Gate::Asked);
+    assert_eq!(plan.changes[0].gate, Gate::Asked { flag: "--allow viewed".to_owned() });
     let checked = plan.changes[0].actions.iter().any(|action| matches!(action, Action::Check(_)));
     assert!(checked, "the proof is asked again before the names are exchanged");
 }

@@ -1,7 +1,15 @@
 //! `tidegate catalog`: one `cdp.yaml` checked, and everything that is made from it written or compared.
 
 mod agreement;
+mod apply;
+#[cfg(test)]
+mod changing;
+mod evolve;
+mod execute;
+mod journal;
+mod plan;
 pub mod rollout;
+mod server;
 pub mod trial;
 
 use std::collections::BTreeMap;
@@ -54,6 +62,12 @@ Examples:
 Where engines are given, it makes a database and topics whose names have `test` and eight digits in them, and
 removes them again.")]
     Test(Box<trial::Flags>),
+    /// Show what differs between a catalog and a live ClickHouse, how each change bears on others, and what it takes
+    #[command(after_help = evolve::PLAN_HELP)]
+    Plan(evolve::Flags),
+    /// Bring a live ClickHouse to what a catalog says, while rows are written; goes on where a run that died stopped
+    #[command(after_help = evolve::APPLY_HELP)]
+    Apply(evolve::ApplyFlags),
     /// Print the JSON Schema of a catalog, for editors
     Schema,
 }
@@ -127,6 +141,8 @@ pub async fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
         Command::Generate(flags) => write(flags, speech),
         Command::Diff(target) => diff(target, speech),
         Command::Test(flags) => trial::run(flags, speech).await,
+        Command::Plan(flags) => evolve::plan(flags, speech).await,
+        Command::Apply(flags) => evolve::apply(flags, speech).await,
         Command::Schema => {
             print(speech, &json_schema(), |schema, _| format!("{schema:#}\n"))?;
             Ok(Exit::Done)

@@ -1,6 +1,6 @@
 //! How the tools reach Kafka, ClickHouse and a schema registry: by a sink's file, or by flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -53,10 +53,7 @@ impl Reach {
     /// When neither flag nor file says where it is, or the client cannot be set up.
     pub fn clickhouse(&self) -> anyhow::Result<Client> {
         if let Some(url) = &self.clickhouse {
-            let (bare, user, password) = parted(url);
-            let user = if user.is_empty() { "default".to_owned() } else { user };
-            let options = ClientOptions::new(bare, user, ClickHouseSecret::new(password));
-            return Client::new(options).context("set up the clickhouse client");
+            return Client::new(clickhouse_at(url)).context("set up the clickhouse client");
         }
         let file = self.file()?.ok_or_else(|| needs("ClickHouse", "--clickhouse URL"))?;
         wire::clickhouse(&file.clickhouse)
@@ -97,6 +94,28 @@ impl Reach {
         let registry = self.file()?.and_then(|file| file.registry);
         registry.as_ref().map(writers::registry).transpose()
     }
+}
+
+/// What each server's options are, by addresses with user and password, or by a sink's file.
+///
+/// # Errors
+/// When neither says where they are.
+pub fn clickhouse_servers(urls: &[Url], file: Option<&Path>) -> anyhow::Result<Vec<ClientOptions>> {
+    if !urls.is_empty() {
+        return Ok(urls.iter().map(clickhouse_at).collect());
+    }
+    let file = file.map(config::load_sink).transpose()?;
+    let file = file.ok_or_else(|| needs("ClickHouse", "--clickhouse URL"))?;
+    let options = wire::clickhouse_options(&file.clickhouse)?;
+    let each = options.urls.iter().map(|url| ClientOptions { urls: vec![url.clone()], ..options.clone() });
+    Ok(each.collect())
+}
+
+/// A server whose address has user and password in it.
+fn clickhouse_at(url: &Url) -> ClientOptions {
+    let (bare, user, password) = parted(url);
+    let user = if user.is_empty() { "default".to_owned() } else { user };
+    ClientOptions::new(bare, user, ClickHouseSecret::new(password))
 }
 
 fn needs(what: &str, flag: &str) -> WrongUse {

@@ -239,6 +239,14 @@ pub fn table_ddl(database: &str, table: &str, definition: &TableDefinition) -> S
 /// # Errors
 /// When an address is none, or the TLS files cannot be read.
 pub fn clickhouse(clickhouse: &config::ClickHouse) -> anyhow::Result<Client> {
+    Client::new(clickhouse_options(clickhouse)?).context("set up the clickhouse client")
+}
+
+/// What a client of ClickHouse is made from.
+///
+/// # Errors
+/// When an address is none.
+pub fn clickhouse_options(clickhouse: &config::ClickHouse) -> anyhow::Result<ClientOptions> {
     let urls = clickhouse.urls.iter().map(|url| Url::parse(url.as_str()));
     let urls = urls.collect::<Result<Vec<_>, _>>().context("read `clickhouse.urls`")?;
     let first = urls.first().cloned().context("`clickhouse.urls` names no server")?;
@@ -256,7 +264,7 @@ pub fn clickhouse(clickhouse: &config::ClickHouse) -> anyhow::Result<Client> {
     }
     options.insert_settings =
         clickhouse.settings.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    Client::new(options).context("set up the clickhouse client")
+    Ok(options)
 }
 
 #[cfg(test)]

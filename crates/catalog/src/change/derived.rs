@@ -14,6 +14,7 @@ use super::rebuild::{create, log_table, place_list};
 use super::shape::Table;
 use super::table::{differing, outside, same_engine};
 use super::{Action, Change, Class, Cost, Plan, Planner, Proof, WORK, Wanted, created};
+use crate::expression::sql_text;
 use crate::generate::{Statement, Step};
 use crate::question::period;
 
@@ -70,7 +71,7 @@ struct Derived<'a, 'p> {
 
 impl Derived<'_, '_> {
     fn sources(&self) -> Vec<&str> {
-        self.views.iter().filter_map(|(_, view)| view.sources.first()).map(String::as_str).collect()
+        self.views.iter().map(|(_, view)| view.source.as_str()).collect()
     }
 
     fn work(&self, what: &str) -> String {
@@ -135,7 +136,7 @@ impl Derived<'_, '_> {
             let stands = live.columns.get(name)?;
             let alter =
                 format!("ALTER TABLE {} COMMENT COLUMN {}", self.planner.altered(self.name), quote(name));
-            let sql = |comment: &str| format!("{alter} {}", crate::expression::sql_text(comment));
+            let sql = |comment: &str| format!("{alter} {}", sql_text(comment));
             (stands.comment != wanted.comment).then(|| Change {
                 thing: format!("{}.{name}", self.name),
                 class: Class::Documentation,
@@ -211,7 +212,7 @@ impl Derived<'_, '_> {
                 let fact = self.planner.situation.catalog.file.facts.get(self.name)?;
                 let events = self.planner.situation.catalog.fact_events(fact);
                 let counts = events.iter().map(|event| {
-                    let name = crate::expression::sql_text(&event.name);
+                    let name = sql_text(&event.name);
                     format!("countIf(`event` = {name} AND `ts` < {})", since(&event.table, "`ts`"))
                 });
                 ("ts", counts.collect::<Vec<_>>().join(" + "))
@@ -228,10 +229,16 @@ impl Derived<'_, '_> {
     }
 
     fn actions(&self) -> Vec<Action> {
-        let (table, next, log, fill) =
-            (self.planner.place(self.name), self.place("next"), self.place("log"), self.place("fill"));
-        let seen = format!("{} {}", quote(SEEN), self.seen_type());
-        let keys = place_list();
+        let mut actions = self.history();
+        actions.extend(self.exchange());
+        actions.extend(self.rest());
+        actions.extend(self.end());
+        actions
+    }
+
+    /// Comings are noted, and what was there before goes to the new table.
+    fn history(&self) -> Vec<Action> {
+        let (next, log, keys) = (self.place("next"), self.place("log"), place_list());
         let mut actions = Vec::new();
         if self.planner.live_table(self.name).is_none() {
             actions.push(Action::run(self.wanted.statement.sql.clone()));
@@ -239,39 +246,46 @@ impl Derived<'_, '_> {
         actions.push(Action::run(log_table(&log)));
         actions.extend(self.each(|index, source| {
             let (view, source) = (self.place(&format!("noting_{index}")), self.planner.place(source));
-            Action::run(format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {view} TO {log} AS SELECT {keys} FROM {source} AS source"))
+            Action::run(format!(
+                "CREATE MATERIALIZED VIEW IF NOT EXISTS {view} TO {log} AS SELECT {keys} FROM {source} AS source"
+            ))
         }));
         actions.push(Action::AwaitInserts);
-        for (index, source) in self.sources().iter().enumerate() {
+        for (index, source) in self.sources().into_iter().enumerate() {
             let to = self.work(&format!("of_{index}"));
-            let place = self.planner.place(&to);
-            actions.push(Action::run(format!(
-                "CREATE TABLE IF NOT EXISTS {place} AS {}",
-                self.planner.place(source)
-            )));
-            actions.push(Action::Link { from: (*source).to_owned(), to });
+            let (place, of) = (self.planner.place(&to), self.planner.place(source));
+            actions.push(Action::run(format!("CREATE TABLE IF NOT EXISTS {place} AS {of}")));
+            actions.push(Action::Link { from: source.to_owned(), to });
         }
         actions.push(Action::AwaitInserts);
-        actions.push(Action::run(create(&next, self.wanted.table, &[&seen])));
-        let before = format!("({keys}) NOT IN (SELECT {keys} FROM {log})");
-        let inserts = self.inserts(&next, &before, |index| self.place(&format!("of_{index}")));
-        actions.push(Action::Fill { table: self.work("next"), inserts });
+        actions.push(Action::run(create(&next, self.wanted.table, &[&self.seen_column()])));
+        // There may be any number of rows: their places are not kept.
+        let inserts = self.views.iter().enumerate().map(|(index, (_, view))| {
+            let rows = format!(
+                "(SELECT * FROM {} WHERE ({keys}) NOT IN (SELECT {keys} FROM {log}))",
+                self.place(&format!("of_{index}"))
+            );
+            format!("INSERT INTO {next} ({}) {}", self.column_list(), view.over(&rows))
+        });
+        actions.push(Action::Fill { table: self.work("next"), inserts: inserts.collect() });
+        actions
+    }
+
+    /// The new table takes the name, and views of the new definition add to it.
+    fn exchange(&self) -> Vec<Action> {
         // The views that read this table would meet its new columns; what they fill is made anew after it.
         let fill_it = self.planner.live_views(self.name).into_iter().map(|(name, _)| name);
         let readers = self.planner.live_readers(self.name);
-        actions.extend(
-            fill_it
-                .chain(readers)
-                .map(|view| Action::run(format!("DROP VIEW IF EXISTS {} SYNC", self.planner.place(view)))),
-        );
+        let drop = |view| Action::run(format!("DROP VIEW IF EXISTS {} SYNC", self.planner.place(view)));
+        let mut actions: Vec<Action> = fill_it.chain(readers).map(drop).collect();
         actions.push(Action::Exchange {
             table: self.name.to_owned(),
             with: self.work("next"),
             done: format!(
                 "SELECT count() FROM system.columns WHERE database = {} AND table = {} AND name = {}",
-                crate::expression::sql_text(self.planner.situation.catalog.database()),
-                crate::expression::sql_text(self.name),
-                crate::expression::sql_text(SEEN),
+                sql_text(self.planner.situation.catalog.database()),
+                sql_text(self.name),
+                sql_text(SEEN),
             ),
         });
         for (statement, view) in &self.views {
@@ -279,27 +293,34 @@ impl Derived<'_, '_> {
             actions.push(Action::run(format!("{head} AS {}", self.seeing(view.select.as_str()))));
         }
         actions.push(Action::AwaitInserts);
-        actions.extend(self.each(|index, _| {
+        actions
+    }
+
+    /// What was noted and did not come through the new views is added.
+    fn rest(&self) -> Vec<Action> {
+        let (table, fill, log) = (self.planner.place(self.name), self.place("fill"), self.place("log"));
+        let (keys, seen) = (place_list(), quote(SEEN));
+        let mut actions = self.each(|index, _| {
             Action::run(format!("DROP VIEW IF EXISTS {} SYNC", self.place(&format!("noting_{index}"))))
-        }));
-        actions.push(Action::AwaitInserts);
-        actions.push(Action::run(create(&fill, self.wanted.table, &[&seen])));
-        let since = format!(
-            "({keys}) IN (SELECT {keys} FROM {log}) AND ({keys}) NOT IN (SELECT seen.1, seen.2, seen.3 FROM \
-             (SELECT arrayJoin({}) AS seen FROM {table}))",
-            quote(SEEN)
-        );
-        let inserts = self.inserts(&fill, &since, |index| {
-            self.planner.place(self.sources().get(index).copied().unwrap_or_default())
         });
-        actions.push(Action::Fill { table: self.work("fill"), inserts });
+        actions.push(Action::AwaitInserts);
+        actions.push(Action::run(create(&fill, self.wanted.table, &[&self.seen_column()])));
+        let inserts = self.views.iter().map(|(_, view)| {
+            let rows = format!(
+                "(SELECT * FROM {} WHERE ({keys}) IN (SELECT {keys} FROM {log}) AND ({keys}) NOT IN \
+                 (SELECT seen.1, seen.2, seen.3 FROM (SELECT arrayJoin({seen}) AS seen FROM {table})))",
+                self.planner.place(&view.source)
+            );
+            format!("INSERT INTO {fill} ({seen}, {}) {}", self.column_list(), self.seeing(&view.over(&rows)))
+        });
+        actions.push(Action::Fill { table: self.work("fill"), inserts: inserts.collect() });
         actions.push(Action::Move { from: self.work("fill"), to: self.name.to_owned() });
-        actions.extend(self.end(&table));
         actions
     }
 
     /// The views say what the catalog says, and what the change needed goes.
-    fn end(&self, table: &str) -> Vec<Action> {
+    fn end(&self) -> Vec<Action> {
+        let table = self.planner.place(self.name);
         let mut actions: Vec<Action> = Vec::new();
         for (statement, view) in &self.views {
             let place = self.planner.place(&statement.object);
@@ -324,12 +345,13 @@ impl Derived<'_, '_> {
     }
 
     /// A rollup puts rows together, and the lists of their places with them.
-    fn seen_type(&self) -> String {
-        if self.rollup() {
+    fn seen_column(&self) -> String {
+        let ty = if self.rollup() {
             format!("SimpleAggregateFunction(groupArrayArray, {SEEN_TYPE})")
         } else {
             SEEN_TYPE.to_owned()
-        }
+        };
+        format!("{} {ty}", quote(SEEN))
     }
 
     /// The select with the places of the rows as its first result.
@@ -340,26 +362,8 @@ impl Derived<'_, '_> {
         format!("SELECT {seen} AS {},{rest}", quote(SEEN))
     }
 
-    /// A statement a source, over those of its rows that the condition is true of.
-    fn inserts(&self, to: &str, condition: &str, from: impl Fn(usize) -> String) -> Vec<String> {
-        let database = self.planner.situation.catalog.database();
-        let insert = |(index, (_, view)): (usize, &(&Statement, &super::shape::View))| {
-            let source = view.sources.first().map(String::as_str).unwrap_or_default();
-            let rows = format!("FROM (SELECT * FROM {} WHERE {condition}) AS source", from(index));
-            let mut select = view.select.as_str().to_owned();
-            for written in [
-                format!("FROM {database}.{source} AS source"),
-                format!("FROM {} AS source", self.planner.place(source)),
-            ] {
-                select = select.replace(&written, &rows);
-            }
-            // What was there before is not among the places: there may be any number of rows.
-            let select = if to.contains("fill`") { self.seeing(&select) } else { select };
-            let names = self.wanted.table.columns.keys().map(|name| quote(name));
-            let seen = to.contains("fill`").then(|| quote(SEEN));
-            let names: Vec<String> = seen.into_iter().chain(names).collect();
-            format!("INSERT INTO {to} ({}) {select}", names.join(", "))
-        };
-        self.views.iter().enumerate().map(insert).collect()
+    fn column_list(&self) -> String {
+        let names = self.wanted.table.columns.keys().map(|name| quote(name));
+        names.collect::<Vec<_>>().join(", ")
     }
 }

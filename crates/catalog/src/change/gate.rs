@@ -11,7 +11,10 @@ pub enum Gate {
     /// It needs nobody's word.
     Open,
     /// Somebody asked for it by name.
-    Asked,
+    Asked {
+        /// The flag that did.
+        flag: String,
+    },
     /// It must be asked for.
     Needs {
         /// The flag that does.
@@ -43,10 +46,11 @@ impl Permission {
     /// The gate of a change that must be asked for by `--allow`.
     #[must_use]
     pub(super) fn gate(&self, thing: &str) -> Gate {
+        let flag = format!("--allow {thing}");
         if self.destructive || self.allow.contains(thing) {
-            Gate::Asked
+            Gate::Asked { flag }
         } else {
-            Gate::Needs { flag: format!("--allow {thing}") }
+            Gate::Needs { flag }
         }
     }
 

@@ -63,10 +63,21 @@ pub struct Column {
 pub struct View {
     /// The table that it fills, without its database.
     pub target: String,
-    /// The tables after FROM, without their database.
-    pub sources: Vec<String>,
+    /// The table that it reads, without its database.
+    pub source: String,
     /// What it makes of each block.
     pub select: Sql,
+    /// The select up to the name of the table that it reads, and from behind it.
+    around: (String, String),
+}
+
+impl View {
+    /// The select over something else than the table that it reads.
+    #[must_use]
+    pub fn over(&self, rows: &str) -> String {
+        let (before, after) = &self.around;
+        format!("{before} {rows} {after}")
+    }
 }
 
 /// Reads a statement; `None` if it makes neither table nor materialized view.
@@ -211,9 +222,12 @@ fn view(statement: &str, rest: &[Word<'_>]) -> Option<View> {
     let target = last_of_name(&rest[to + 1..])?;
     let from_select = rest.iter().position(|word| word.depth == 0 && word.says("SELECT"))?;
     let select = &rest[from_select..];
-    let sources = select.iter().enumerate().filter(|(_, word)| word.says("FROM"));
-    let sources = sources.filter_map(|(at, _)| last_of_name(&select[at + 1..])).collect();
-    Some(View { target, sources, select: Sql::of(statement, select) })
+    let from = select.iter().position(|word| word.depth == 0 && word.says("FROM"))?;
+    let source = last_of_name(&select[from + 1..])?;
+    let named = if select.get(from + 2).is_some_and(|word| word.text == ".") { 3 } else { 1 };
+    let text = |words: &[Word<'_>]| Sql::of(statement, words).as_str().to_owned();
+    let around = (text(&select[..=from]), text(select.get(from + 1 + named..).unwrap_or_default()));
+    Some(View { target, source, select: Sql::of(statement, select), around })
 }
 
 /// The last part of a name such as `db`.`table`.
@@ -255,9 +269,22 @@ mod tests {
     fn a_views_columns_are_not_a_part_of_it() {
         let stored = "CREATE MATERIALIZED VIEW clip.v TO clip.r (`n` UInt64) AS SELECT count() AS n FROM clip.a AS source";
         let written = "CREATE MATERIALIZED VIEW IF NOT EXISTS clip.v TO clip.r AS SELECT count() AS `n` FROM clip.a AS source";
-        assert_eq!(shape(stored), shape(written));
-        let Some(Shape::View(view)) = shape(stored) else { panic!("a view") };
-        assert_eq!((view.target.as_str(), view.sources), ("r", vec!["a".to_owned()]));
+        let (Some(Shape::View(one)), Some(Shape::View(two))) = (shape(stored), shape(written)) else {
+            panic!("two views")
+        };
+        assert_eq!((&one.target, &one.source, &one.select), (&two.target, &two.source, &two.select));
+        assert_eq!((one.target.as_str(), one.source.as_str()), ("r", "a"));
+    }
+
+    #[test]
+    fn a_views_select_runs_over_other_rows_however_its_table_is_written() {
+        for name in ["a", "clip.a", "clip.`all`", "`clip`.`all`"] {
+            let text = format!(
+                "CREATE MATERIALIZED VIEW v TO r AS SELECT count() AS n FROM {name} AS source GROUP BY k"
+            );
+            let Some(Shape::View(view)) = shape(&text) else { panic!("a view") };
+            assert_eq!(view.over("(SELECT 1)"), "SELECT count() AS n FROM (SELECT 1) AS source GROUP BY k");
+        }
     }
 
     #[test]
