@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::execute::{Executor, StopError};
-use super::journal::{Journal, LockError};
+use super::journal::{Journal, LockError, begun};
 use super::plan::{Asked, Report, report};
 use super::server::Server;
 use tidegate_catalog::Ddl;
@@ -72,10 +72,11 @@ pub async fn apply<S: Server>(
     owner: &str,
 ) -> Result<Applied, ApplyError> {
     let database = asked.catalog.database();
-    let before = report(asked, servers, names).await?;
-    let open = super::journal::begun(&servers[0], database).await?;
-    if open.is_none() && (before.refused() || before.changes.is_empty()) {
-        return Ok(Applied { left: before.refused().then_some(before), ..Applied::default() });
+    if begun(&servers[0], database).await?.is_none() {
+        let before = report(asked, servers, names).await?;
+        if before.refused() || before.changes.is_empty() {
+            return Ok(Applied { left: before.refused().then_some(before), ..Applied::default() });
+        }
     }
     let journal = Journal::open(&servers[0], database, owner).await?;
     let cluster = asked.catalog.file.defaults.clickhouse.ddl == Ddl::OnCluster;

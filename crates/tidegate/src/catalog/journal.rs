@@ -3,7 +3,8 @@
 //! Rows are only added. The lock is a row a generation, inserted under a token that is the generation's: of two
 //! that want the same generation, ClickHouse keeps the first one's row and drops the other's as a repeat.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tidegate_catalog::change::Change;
@@ -25,6 +26,7 @@ pub struct Journal<'a, S> {
     table: String,
     owner: String,
     generation: u64,
+    renewed: Mutex<Instant>,
 }
 
 /// Why the lock is not ours.
@@ -88,7 +90,13 @@ impl<'a, S: Server> Journal<'a, S> {
                  COMMENT 'What tidegate catalog apply did, and who is at it'"
             ))
             .await?;
-        let mut journal = Self { server, table, owner: owner.to_owned(), generation: 0 };
+        let mut journal = Self {
+            server,
+            table,
+            owner: owner.to_owned(),
+            generation: 0,
+            renewed: Mutex::new(Instant::now()),
+        };
         let last = journal.lock_row().await?;
         if let Some(row) = last.as_ref().filter(|row| row.free == 0) {
             return Err(journal.held(row));
@@ -132,14 +140,19 @@ impl<'a, S: Server> Journal<'a, S> {
         self.server.ask(&sql).await.map(drop)
     }
 
-    /// Keeps the lock, if it is still ours.
+    /// Keeps the lock, if it is still ours. It is asked each time, and written if it was not for a while.
     ///
     /// # Errors
     /// When somebody else has it, or the server cannot be asked.
     pub async fn renew(&self) -> Result<(), LockError> {
         match self.lock_row().await? {
             Some(row) if row.step == self.generation && row.holder == self.owner => {
-                Ok(self.note_lock("renewed", None).await?)
+                let last = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.elapsed() >= RENEWAL / 2 {
+                    self.note_lock("renewed", None).await?;
+                    *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                }
+                Ok(())
             }
             Some(row) => Err(self.held(&row)),
             None => Err(Fault::new(FaultKind::Unknown, "the lock's row is not there").into()),
