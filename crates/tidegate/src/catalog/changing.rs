@@ -153,7 +153,7 @@ impl Case {
     }
 
     async fn plan(&self, client: &Client) -> Report {
-        report(&self.asked(), &[client.clone()], &["here".to_owned()]).await.unwrap()
+        report(&self.asked(), std::slice::from_ref(client), &["here".to_owned()]).await.unwrap()
     }
 }
 
