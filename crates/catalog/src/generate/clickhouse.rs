@@ -344,7 +344,7 @@ impl Writer<'_> {
         }
         // They tell a row from every other, when the table is made anew while rows come.
         let place = self.given.place_columns.iter().filter(|(name, _)| PLACE.contains(name));
-        columns.extend(place.clone().map(|(name, ty)| format!("{} {ty}", quote(name))));
+        columns.extend(place.clone().map(|(name, ty)| NewColumn::new(name, *ty)));
         names.extend(place.map(|(name, _)| *name));
         let new = NewTable {
             step: Step::Facts,

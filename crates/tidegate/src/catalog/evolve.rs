@@ -7,11 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tidegate_catalog::change::Permission;
-use tidegate_catalog::{Catalog, Lock};
 use tidegate_clickhouse::{Client, Url};
 
 use super::plan::{Asked, Report, text};
-use super::{Source, apply as applying, make, plan as planning, read, refused};
+use super::{Opened, Source, apply as applying, plan as planning, read, refused};
 use crate::cli::{Exit, Speech};
 use crate::commands::print;
 use crate::reach::clickhouse_servers;
@@ -79,8 +78,7 @@ pub struct ApplyFlags {
 
 /// What the flags name, read.
 struct Given {
-    catalog: Catalog,
-    lock: Lock,
+    opened: Opened,
     file: String,
     permission: Permission,
     leave: BTreeSet<String>,
@@ -92,8 +90,8 @@ impl Given {
     fn asked(&self) -> Asked<'_> {
         Asked {
             file: &self.file,
-            catalog: &self.catalog,
-            lock: &self.lock,
+            catalog: &self.opened.catalog,
+            lock: &self.opened.generated.lock,
             permission: &self.permission,
             leave: &self.leave,
         }
@@ -104,11 +102,11 @@ impl Given {
 fn given(flags: &Flags, speech: &Speech) -> anyhow::Result<Result<Given, Exit>> {
     let path = &flags.source.catalog;
     let file = path.display().to_string();
-    let catalog = match read(path) {
-        Ok(loaded) => loaded.catalog,
-        Err(diagnostics) => return refused(file, &diagnostics, speech).map(Err),
-    };
-    let lock = make(&catalog, path)?.lock;
+    if let Err(diagnostics) = read(path) {
+        return refused(file, &diagnostics, speech).map(Err);
+    }
+    let opened = Opened::read(path)?;
+    let catalog = &opened.catalog;
     let evolution = &catalog.file.policies.evolution;
     let permission = Permission {
         allow: flags.allow.iter().cloned().collect(),
@@ -127,8 +125,7 @@ fn given(flags: &Flags, speech: &Speech) -> anyhow::Result<Result<Given, Exit>> 
         clients.push(Client::new(options).context("set up the clickhouse client")?);
     }
     Ok(Ok(Given {
-        catalog,
-        lock,
+        opened,
         file,
         permission,
         leave: flags.leave.iter().cloned().collect(),
@@ -173,20 +170,11 @@ pub async fn apply(flags: &ApplyFlags, speech: &Speech) -> anyhow::Result<Exit> 
         Ok(given) => given,
         Err(exit) => return Ok(exit),
     };
-    save_lock(&flags.flags, &given)?;
+    // Codes of enums that tables are about to have must be the same the next time.
+    given.opened.keep_lock()?;
     let applied = applying::apply(&given.asked(), &given.clients, &given.names, &owner()).await?;
     print(speech, &applied, |applied, _| applying::text(applied))?;
     Ok(if applied.left.is_some() { Exit::Failed } else { Exit::Done })
-}
-
-/// Codes of enums that tables are about to have must be the same the next time.
-fn save_lock(flags: &Flags, given: &Given) -> anyhow::Result<()> {
-    let path = super::lock_path(&flags.source.catalog);
-    let text = given.lock.to_text();
-    if std::fs::read_to_string(&path).is_ok_and(|found| found == text) {
-        return Ok(());
-    }
-    std::fs::write(&path, text).with_context(|| format!("write `{}`", path.display()))
 }
 
 /// Who this run is, for those who find the lock taken.
