@@ -124,14 +124,7 @@ fn given(flags: &Flags, speech: &Speech) -> anyhow::Result<Result<Given, Exit>> 
         names.push(options.urls.first().map(ToString::to_string).unwrap_or_default());
         clients.push(Client::new(options).context("set up the clickhouse client")?);
     }
-    Ok(Ok(Given {
-        opened,
-        file,
-        permission,
-        leave: flags.leave.iter().cloned().collect(),
-        clients,
-        names,
-    }))
+    Ok(Ok(Given { opened, file, permission, leave: flags.leave.iter().cloned().collect(), clients, names }))
 }
 
 /// Shows what differs.
