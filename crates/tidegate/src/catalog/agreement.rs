@@ -209,4 +209,37 @@ mod tests {
         assert!(same_json(&json!({"a": 1, "b": null}), &json!({"a": "1"})));
         assert!(!same_json(&json!({"a": 1}), &json!({"a": 1, "c": 2})));
     }
+
+    const CATALOG: &str = "
+cdp: \"1\"
+name: shop
+envelope: {event_id: {type: uuid}, ts: {type: timestamp(ms)}}
+events:
+  seen:
+    doc: Seen.
+    fields:
+      at: {type: object, fields: {x: {type: i32}}}
+      note: {type: optional<string>}
+      tags: {type: optional<array<string>>}
+      loops: {type: u16, default: 2}
+";
+
+    #[test]
+    fn a_row_is_told_apart_from_another_events_row() {
+        let catalog = tidegate_catalog::load("cdp.yaml", &|_| Ok(CATALOG.into())).unwrap().catalog;
+        let sent = json!({"event_id": "ab", "ts": "2026-01-27T10:00:00Z", "at": {"x": 1}});
+        let row = json!({"event_id": "ab", "ts": "2026-01-27T10:00:00.000Z", "at__x": 1, "note": null, "tags": [],
+            "loops": 2, "_offset": "0"});
+        let told =
+            |row: &Value| disagreements(&catalog, &catalog.events["seen"], &sent, row.as_object().unwrap());
+        assert_eq!(told(&row), [""; 0]);
+        for (column, value) in
+            [("at__x", json!(2)), ("note", json!("")), ("tags", json!(["a"])), ("loops", json!(0))]
+        {
+            let mut other = row.clone();
+            other[column] = value;
+            let told = told(&other);
+            assert!(told.len() == 1 && told[0].starts_with(&format!("column `{column}` is ")), "{told:?}");
+        }
+    }
 }
