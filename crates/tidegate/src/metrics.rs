@@ -64,6 +64,9 @@ pub struct Query {
     /// What may be read
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = SourceFlag::Best)]
     pub source: SourceFlag,
+    /// Ask the rows too where a rollup is read, and fail if they say otherwise
+    #[arg(long)]
+    pub verify: bool,
     /// How the answer is shown; --output json goes before it
     #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Table)]
     pub form: Form,
@@ -128,7 +131,7 @@ async fn query(flags: &Query, speech: &Speech) -> anyhow::Result<Exit> {
         Ok(model) => model,
         Err(mistakes) => return refused(&mistakes, speech),
     };
-    let asked = Asked {
+    let mut asked = Asked {
         metrics: flags.metrics.clone(),
         by: flags.by.clone(),
         grain: flags.grain.clone(),
@@ -150,9 +153,25 @@ async fn query(flags: &Query, speech: &Speech) -> anyhow::Result<Exit> {
         print(speech, &compiled, render::sql)?;
         return Ok(Exit::Done);
     }
-    let answer = Answer::ask(&flags.reach.clickhouse()?, compiled, flags.limit).await?;
+    let clickhouse = flags.reach.clickhouse()?;
+    let by_rollup = compiled.reads.iter().any(|read| read.rollup);
+    let mut answer = Answer::ask(&clickhouse, compiled, flags.limit).await?;
+    if flags.verify && by_rollup {
+        asked.sources = Sources::Rows;
+        // What has been compiled once is compiled from rows, too.
+        if let Ok(compiled) = compile(&model.catalog, &model.lock, &asked) {
+            let of_rows = Answer::ask(&clickhouse, compiled, flags.limit).await?;
+            answer.differences = Some(answer.differences(&of_rows));
+        }
+    }
     show(&answer, flags, speech)?;
-    Ok(Exit::Done)
+    let same = answer.differences.as_ref().is_none_or(Vec::is_empty);
+    if !same {
+        eprintln!(
+            "error: rows and rollup differ: one of them lacks what the other has; --source rows goes by the rows"
+        );
+    }
+    Ok(if same { Exit::Done } else { Exit::Failed })
 }
 
 fn show(answer: &Answer, flags: &Query, speech: &Speech) -> anyhow::Result<()> {

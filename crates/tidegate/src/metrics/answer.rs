@@ -1,11 +1,12 @@
 //! A question's answer: the rows that ClickHouse gives, with where they come from.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tidegate_catalog::{AnswerColumn, Catalog, Compiled, Loaded, Lock, Read, dimensions_of};
+use tidegate_catalog::{AnswerColumn, Catalog, Compiled, Loaded, Lock, Read, Role, dimensions_of};
 use tidegate_clickhouse::Client;
 use tidegate_config::Diagnostics;
 use tidegate_core::{Fault, FaultKind};
@@ -85,7 +86,17 @@ pub struct Answer {
     pub reads: Vec<Read>,
     /// What was asked.
     pub sql: String,
+    /// In what the rows say otherwise, if they were asked too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Vec<String>>,
 }
+
+/// Differences that are told one by one.
+const DIFFERENCES_MAX: usize = 5;
+/// Sums of floating-point numbers depend on the order of what is summed.
+const EXACT: f64 = 1e-9;
+/// Digests of parts, put together, lie near the digest of the whole.
+const ESTIMATE: f64 = 0.05;
 
 /// Rows with the names of their columns.
 #[derive(Debug)]
@@ -133,7 +144,57 @@ impl Answer {
         }
         let Compiled { sql, columns, reads } = compiled;
         let names = columns.iter().map(|column| column.name.clone()).collect();
-        Ok(Self { columns, rows: Rows { names, values: rows }, more, reads, sql })
+        Ok(Self { columns, rows: Rows { names, values: rows }, more, reads, sql, differences: None })
+    }
+
+    /// In what the answer from rows differs.
+    #[must_use]
+    pub fn differences(&self, of_rows: &Self) -> Vec<String> {
+        let by_key = |answer: &Self| -> BTreeMap<String, Vec<Value>> {
+            answer.rows.values.iter().map(|row| (self.key(row), row.clone())).collect()
+        };
+        let (own, theirs) = (by_key(self), by_key(of_rows));
+        let mut found = Vec::new();
+        for key in own.keys().chain(theirs.keys().filter(|key| !own.contains_key(*key))) {
+            let at = if key.is_empty() { String::new() } else { format!(" at {key}") };
+            let (Some(one), Some(other)) = (own.get(key), theirs.get(key)) else {
+                // Of answers that were cut off, each may have other rows at its end.
+                if self.more || of_rows.more {
+                    continue;
+                }
+                let who = if own.contains_key(key) { "the rows" } else { "the rollup" };
+                found.push(format!("{who} say nothing{at}"));
+                continue;
+            };
+            for ((column, one), other) in self.columns.iter().zip(one).zip(other) {
+                if !near(one, other, if column.estimate { ESTIMATE } else { EXACT }) {
+                    found.push(format!("{}{at}: {one}, from rows {other}", column.name));
+                }
+            }
+        }
+        let n_more = found.len().saturating_sub(DIFFERENCES_MAX);
+        if n_more > 0 {
+            found.truncate(DIFFERENCES_MAX);
+            found.push(format!("and {n_more} more"));
+        }
+        found
+    }
+
+    /// What tells a row from the others.
+    fn key(&self, row: &[Value]) -> String {
+        let is_key = |role: Role| match role {
+            Role::Period | Role::Dimension | Role::Step | Role::Event | Role::After => true,
+            Role::Metric | Role::Whole => false,
+        };
+        let keys = self.columns.iter().zip(row).filter(|(column, _)| is_key(column.role));
+        keys.map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn near(one: &Value, other: &Value, tolerance: f64) -> bool {
+    match (one.as_f64(), other.as_f64()) {
+        (Some(one), Some(other)) => (one - other).abs() <= tolerance * one.abs().max(other.abs()),
+        (_, _) => one == other,
     }
 }
 

@@ -60,6 +60,17 @@ pub(super) fn sources(answer: &Answer, look: Look) -> String {
     }
     text.push('\n');
     text.push_str(&reads(&answer.reads, look));
+    match answer.differences.as_deref() {
+        None => {}
+        Some([]) => {
+            let _ = writeln!(text, "{}", look.ink(Ink::Good, "the rows say the same"));
+        }
+        Some(differences) => {
+            for difference in differences {
+                let _ = writeln!(text, "{}", look.ink(Ink::Bad, quoted(difference, 200)));
+            }
+        }
+    }
     let estimates: Vec<&str> =
         answer.columns.iter().filter(|column| column.estimate).map(|column| column.name.as_str()).collect();
     if !estimates.is_empty() {

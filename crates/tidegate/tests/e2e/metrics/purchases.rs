@@ -217,6 +217,15 @@ async fn by_the_program(shop: &Shop) {
     assert!(plot.stdout.contains("23,570   100.0 %") && plot.stdout.contains('█'), "{}", plot.stdout);
     let more = run(&["purchases", "--by", "cds", "--limit", "2"]).await;
     assert!(more.stdout.contains("2 rows, and there are more"), "{}", more.stdout);
+    let verified: [&str; 4] = ["purchases,revenue,median_value", "--grain", "month", "--verify"];
+    let same = run(&verified).await;
+    assert!(same.code == Some(0) && same.stdout.contains("the rows say the same"), "{}", same.stdout);
+    let more = "INSERT INTO cdnow.purchases_daily (period, size, weekday, purchases) \
+                VALUES ('1997-05-05', 'few', '1', 7)";
+    shop.world.clickhouse.execute(more).await.unwrap();
+    let differs = run(&["cds_sold,purchases", "--grain", "month", "--verify"]).await;
+    let told = differs.stdout.contains("purchases at \"1997-05-01\": 2902, from rows 2895");
+    assert!(differs.code == Some(1) && told, "{}{}", differs.stdout, differs.stderr);
     let wrong = run(&["purchasess", "--by", "sise", "--where", "x'"]).await;
     assert_eq!(wrong.code, Some(2));
     for expected in
