@@ -83,7 +83,8 @@ impl Place<'_> {
     /// # Errors
     /// When the topic has fewer.
     pub(crate) fn consume(&self, messages: usize) -> anyhow::Result<Duration> {
-        let consumer: BaseConsumer = self.client().set("group.id", "rates").create()?;
+        let consumer: BaseConsumer =
+            self.client().set("group.id", "rates").set("fetch.queue.backoff.ms", "10").create()?;
         let mut partitions = TopicPartitionList::new();
         for partition in 0..N_PARTITIONS {
             partitions.add_partition_offset(self.topic, partition, Offset::Beginning)?;
