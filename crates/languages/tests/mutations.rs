@@ -172,10 +172,11 @@ fn check_texts(schema: &ParsedSchema, printed: &str, normal: &str) {
             .unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
     };
     let again = parse(printed, "its canonical text is not read", Strictness::Fresh);
-    assert_eq!(again.canonical(), printed, "its canonical text is another one's");
     // As Java does, we print a number that is too large for it as a text, and an alias outside of the
-    // namespace as one inside.
+    // namespace as one inside, where it may be the same as another.
     let altered = printed.contains("Infinity\"") || printed.contains("\"aliases\"");
+    let second = again.canonical();
+    assert!(second == printed || altered, "its canonical text {printed} has another, {second}");
     let same = again.equivalent(schema).unwrap_or(true);
     assert!(same || altered, "it is not equivalent to its canonical text {printed}");
     // In the normal form, as in Confluent's, an enum is in the order of its numbers: with negative ones it is

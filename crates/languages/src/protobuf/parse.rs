@@ -407,7 +407,7 @@ impl Parser<'_> {
         let mut all = Vec::new();
         loop {
             all.push(match self.scan.peek()? {
-                b'"' | b'\'' => Reserved::Name(self.scan.quoted()?),
+                b'"' | b'\'' => Reserved::Name(self.reserved_name()?),
                 // Editions write names without quotes.
                 byte if byte.is_ascii_alphabetic() || byte == b'_' => Reserved::Name(self.scan.name()?),
                 _ => Reserved::Numbers(self.range()?),
@@ -417,6 +417,16 @@ impl Parser<'_> {
             }
             self.scan.require(b',')?;
         }
+    }
+
+    /// A name in quotes. It is printed as it stands: what would end its line or its quotes is no name.
+    fn reserved_name(&mut self) -> Parsed<String> {
+        let place = self.scan.place()?;
+        let name = self.scan.quoted()?;
+        if name.contains(|char: char| char.is_control() || matches!(char, '"' | '\\')) {
+            return Err(self.scan.wrong_at(place, format!("expected the name of a field, found {name:?}")));
+        }
+        Ok(name)
     }
 
     fn extensions(&mut self) -> Parsed<Vec<Range>> {
