@@ -7,7 +7,6 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::Undecided;
 use crate::check::{Account, Breach, Seen, Verdict, check};
 use crate::http::{self, Warehouse};
 use crate::kafka::Topic;
@@ -45,7 +44,7 @@ pub(crate) async fn settled(world: &World) -> anyhow::Result<()> {
             for line in states(world).await {
                 world.tally.say(&line);
             }
-            bail!(Undecided(format!("not settled after {SETTLE_MAX:?}: {}", behind.join("; "))));
+            bail!("not settled after {SETTLE_MAX:?}: {}", behind.join("; "));
         }
         sleep(Duration::from_millis(500)).await;
     }

@@ -98,29 +98,15 @@ fn main() -> ExitCode {
     match ran {
         Ok(report) if report.holds() => ExitCode::SUCCESS,
         Ok(_) => failed(&flags, seed, "the promise is broken"),
-        Err(error) if error.is::<Undecided>() => {
+        Err(error) => {
             failed(&flags, seed, &format!("{error:#}"));
-            ExitCode::from(UNDECIDED)
+            ExitCode::from(NO_ACCOUNT)
         }
-        Err(error) => failed(&flags, seed, &format!("{error:#}")),
     }
 }
 
-/// The exit code of a run that says nothing about any record.
-const UNDECIDED: u8 = 3;
-
-/// Something took longer than it may, so that there is no account: a machine that is too slow for this many
-/// processes, or one of them hangs.
-#[derive(Debug)]
-pub(crate) struct Undecided(pub(crate) String);
-
-impl std::fmt::Display for Undecided {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Undecided {}
+/// The exit code of a run that says nothing about any record: something did not start, or took longer than it may.
+const NO_ACCOUNT: u8 = 3;
 
 fn failed(flags: &Flags, seed: u64, why: &str) -> ExitCode {
     eprintln!("error: {why}");

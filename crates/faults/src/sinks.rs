@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 
-use crate::{Undecided, process};
+use crate::process;
 
 /// How long a sink may take to end when it is asked to: it finishes its batches first.
 const STOP_MAX: Duration = Duration::from_secs(60);
@@ -78,8 +78,7 @@ impl Sink {
         let stacks = self.folder.join(format!("{}.stacks", self.name));
         process::stacks(&child, &stacks);
         self.child = Some(child);
-        let hangs = format!("{} has not stopped within {STOP_MAX:?}: {}", self.name, stacks.display());
-        anyhow::bail!(Undecided(hangs))
+        anyhow::bail!("{} has not stopped within {STOP_MAX:?}: {}", self.name, stacks.display())
     }
 
     /// How it ended, if it did so by itself.
