@@ -25,6 +25,7 @@ mod plan;
 mod protobuf;
 mod reader;
 mod refusal;
+mod sample;
 mod scalar;
 mod scan;
 mod usual;

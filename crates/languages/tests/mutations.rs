@@ -9,30 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_languages::{Age, Language, ParsedSchema, Policy, Strictness, Verdict};
+use tidegate_schema::Chance;
 
 /// The longest that one schema may take, in a build without optimisation, on a loaded machine.
 const CASE_MAX: Duration = Duration::from_secs(10);
 const CASES: u64 = 3_000;
-
-/// Chance that a seed decides (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(n.max(1)).unwrap()).unwrap()
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -115,21 +96,21 @@ const PIECES: [&str; 48] = [
 
 /// A text after one to four changes.
 fn mutated(chance: &mut Chance, texts: &[String]) -> String {
-    let mut chars: Vec<char> = chance.of(texts).chars().collect();
+    let mut chars: Vec<char> = chance.of(texts).unwrap().chars().collect();
     for _ in 0..=chance.below(4) {
         let at = chance.below(chars.len() + 1);
         let end = chars.len().min(at + chance.below(16));
         match chance.below(6) {
             0 => drop(chars.drain(at..end)),
-            1 => drop(chars.splice(at..at, chance.of(&PIECES).chars())),
-            2 => drop(chars.splice(at..end, chance.of(&PIECES).chars())),
+            1 => drop(chars.splice(at..at, chance.of(&PIECES).unwrap().chars())),
+            2 => drop(chars.splice(at..end, chance.of(&PIECES).unwrap().chars())),
             3 => {
                 let piece: Vec<char> = chars[at..end].to_vec();
                 let to = chance.below(chars.len() + 1);
                 drop(chars.splice(to..to, piece));
             }
             4 => {
-                let other: Vec<char> = chance.of(texts).chars().collect();
+                let other: Vec<char> = chance.of(texts).unwrap().chars().collect();
                 let from = chance.below(other.len() + 1);
                 let to = other.len().min(from + chance.below(64));
                 drop(chars.splice(at..at, other[from..to].iter().copied()));
@@ -192,12 +173,12 @@ fn check_texts(schema: &ParsedSchema, printed: &str, normal: &str) {
 fn attack(language: Language, texts: &[String]) {
     let seed = setting("TIDEGATE_FUZZ_SEED").unwrap_or(1);
     let end = setting("TIDEGATE_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let (mut case, mut n_read, mut before) = (0, 0, None);
     while end.map_or(case < CASES, |end| Instant::now() < end) {
         case += 1;
         let text = mutated(&mut chance, texts);
-        let strictness = *chance.of(&[Strictness::Fresh, Strictness::Stored]);
+        let strictness = *chance.of(&[Strictness::Fresh, Strictness::Stored]).unwrap();
         let began = Instant::now();
         let tried = catch_unwind(AssertUnwindSafe(|| {
             let schema = ParsedSchema::parse(language, &text, &[], strictness).ok()?;

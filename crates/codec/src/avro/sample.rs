@@ -6,35 +6,27 @@ use tidegate_schema::Chance;
 
 use super::encode::{bytes, long};
 use super::text::base64_text;
+use crate::sample::{Extent, eighths, few_bytes, whole};
 
-/// How deep values may nest, and how many a sample may be made of.
-const DEPTH_MAX: usize = 60;
-const VALUES_MAX: usize = 20_000;
-/// From here on arrays are empty, and unions take what is simplest.
-const DEPTH_PLENTY: usize = 6;
-const VALUES_PLENTY: usize = 300;
 /// The longest `fixed` that is drawn, in bytes.
 const FIXED_MAX: u32 = 1 << 20;
 
 /// A JSON text of a value of the schema; `None` if none was found: a type that needs itself has no value.
 #[must_use]
 pub fn sample_avro(schema: &AvroSchema, chance: &mut Chance) -> Option<String> {
-    let mut drawing = Drawing { schema, chance, n_values: 0 };
+    let mut drawing = Drawing { schema, chance, extent: Extent::default() };
     drawing.value(schema.root(), 0).map(|value| value.to_string())
 }
 
 struct Drawing<'s> {
     schema: &'s AvroSchema,
     chance: &'s mut Chance,
-    n_values: usize,
+    extent: Extent,
 }
 
 impl Drawing<'_> {
     fn value(&mut self, id: NodeId, depth: usize) -> Option<Json> {
-        self.n_values += 1;
-        if depth > DEPTH_MAX || self.n_values > VALUES_MAX {
-            return None;
-        }
+        self.extent.grow(depth)?;
         let node = self.schema.node(id);
         if let Some(logical) = node.logical {
             return Some(self.logical(logical));
@@ -42,14 +34,10 @@ impl Drawing<'_> {
         Some(match &node.shape {
             Shape::Null => Json::Null,
             Shape::Boolean => Json::Bool(self.chance.one_in(2)),
-            Shape::Int | Shape::Long => Json::Integer(self.chance.below(1_000) as i64),
-            // Halves, quarters and eighths are exact in both.
-            Shape::Float | Shape::Double => Json::Double(self.chance.below(100_000) as f64 / 8.0),
+            Shape::Int | Shape::Long => whole(self.chance),
+            Shape::Float | Shape::Double => eighths(self.chance),
             Shape::String => Json::String(self.chance.word()),
-            Shape::Bytes => {
-                let n = self.chance.below(9);
-                Json::String(base64_text(&self.chance.bytes(n)))
-            }
+            Shape::Bytes => few_bytes(self.chance),
             Shape::Fixed(fixed) if fixed.size <= FIXED_MAX => {
                 Json::String(base64_text(&self.chance.bytes(fixed.size as usize)))
             }
@@ -69,12 +57,8 @@ impl Drawing<'_> {
         })
     }
 
-    const fn plenty(&self, depth: usize) -> bool {
-        depth > DEPTH_PLENTY || self.n_values > VALUES_PLENTY
-    }
-
     const fn count(&mut self, depth: usize, below: usize) -> usize {
-        if self.plenty(depth) { 0 } else { self.chance.below(below) }
+        if self.extent.is_plenty(depth) { 0 } else { self.chance.below(below) }
     }
 
     fn record(&mut self, record: &Record, depth: usize) -> Option<Json> {
@@ -93,8 +77,8 @@ impl Drawing<'_> {
         let others: Vec<NodeId> = branches.iter().filter(|id| !nulls(id)).copied().collect();
         let null = branches.iter().find(nulls).copied();
         let chosen = match null {
-            Some(null) if others.is_empty() || self.plenty(depth) || self.chance.one_in(4) => null,
-            _ if self.plenty(depth) => others.iter().find(simple).or(others.first()).copied()?,
+            Some(null) if others.is_empty() || self.extent.is_plenty(depth) || self.chance.one_in(4) => null,
+            _ if self.extent.is_plenty(depth) => others.iter().find(simple).or(others.first()).copied()?,
             _ => *self.chance.of(&others)?,
         };
         let value = self.value(chosen, depth + 1)?;

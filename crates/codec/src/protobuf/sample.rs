@@ -7,26 +7,20 @@ use tidegate_schema::Chance;
 use super::encode::payload;
 use super::model::{Field, Kind, Known, MessageId, Presence, ProtobufMessages};
 use crate::avro::base64_text;
-
-/// How deep values may nest, and how many a sample may be made of.
-const DEPTH_MAX: usize = 60;
-const VALUES_MAX: usize = 20_000;
-/// From here on only what is required is drawn.
-const DEPTH_PLENTY: usize = 6;
-const VALUES_PLENTY: usize = 300;
+use crate::sample::{Extent, eighths, few_bytes, whole};
 
 /// A JSON text of a message; `None` if none was found: one that requires itself has no value. `path` is
 /// that of the message, as [`ProtobufMessages::find`] gives it.
 #[must_use]
 pub fn sample_protobuf(types: &ProtobufMessages, path: &[usize], chance: &mut Chance) -> Option<String> {
-    let mut drawing = Drawing { types, chance, n_values: 0 };
+    let mut drawing = Drawing { types, chance, extent: Extent::default() };
     drawing.message(types.at(path)?, 0).map(|value| value.to_string())
 }
 
 struct Drawing<'s> {
     types: &'s ProtobufMessages,
     chance: &'s mut Chance,
-    n_values: usize,
+    extent: Extent,
 }
 
 impl Drawing<'_> {
@@ -55,10 +49,6 @@ impl Drawing<'_> {
         }))
     }
 
-    const fn plenty(&self, depth: usize) -> bool {
-        depth > DEPTH_PLENTY || self.n_values > VALUES_PLENTY
-    }
-
     fn fields(&mut self, fields: &[Field], depth: usize) -> Option<Json> {
         let mut members = Members::new();
         let mut oneofs: Vec<u16> = fields.iter().filter_map(|field| field.oneof).collect();
@@ -75,7 +65,7 @@ impl Drawing<'_> {
             let left_out = match (field.presence, field.oneof) {
                 (Presence::Required, _) => false,
                 (_, Some(_)) if !chosen.contains(&field.number) => true,
-                _ => self.plenty(depth) || self.chance.one_in(5),
+                _ => self.extent.is_plenty(depth) || self.chance.one_in(5),
             };
             if left_out {
                 continue;
@@ -110,10 +100,7 @@ impl Drawing<'_> {
     }
 
     fn one(&mut self, kind: Kind, depth: usize) -> Option<Json> {
-        self.n_values += 1;
-        if depth > DEPTH_MAX || self.n_values > VALUES_MAX {
-            return None;
-        }
+        self.extent.grow(depth)?;
         Some(match kind {
             Kind::Int32
             | Kind::Int64
@@ -124,15 +111,11 @@ impl Drawing<'_> {
             | Kind::Fixed32
             | Kind::Fixed64
             | Kind::Sfixed32
-            | Kind::Sfixed64 => Json::Integer(self.chance.below(1_000) as i64),
-            // Halves, quarters and eighths are exact in both.
-            Kind::Float | Kind::Double => Json::Double(self.chance.below(100_000) as f64 / 8.0),
+            | Kind::Sfixed64 => whole(self.chance),
+            Kind::Float | Kind::Double => eighths(self.chance),
             Kind::Bool => Json::Bool(self.chance.one_in(2)),
             Kind::Text => Json::String(self.chance.word()),
-            Kind::Bytes => {
-                let n = self.chance.below(9);
-                Json::String(base64_text(&self.chance.bytes(n)))
-            }
+            Kind::Bytes => few_bytes(self.chance),
             Kind::Enum(id) => {
                 let (_, name) = self.chance.of(&self.types.enumeration(id).names)?;
                 Json::String(name.to_string())
