@@ -5,20 +5,18 @@
 //! for a program that writes nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::Message;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidegate_core::{Fault, FaultKind};
 use tokio::sync::oneshot;
 
-use crate::client::{Quiet, log};
+use crate::client::Quiet;
 use crate::fault::fault;
 use crate::options::{KafkaOptions, OptionsError};
 use crate::transaction::producer_config;
@@ -41,7 +39,7 @@ pub struct LogWriter {
 
 /// A producer and the thread that serves it; the thread ends when the last writer is dropped.
 struct Serving {
-    producer: Arc<BaseProducer<Deliveries>>,
+    producer: Arc<BaseProducer<Quiet>>,
     closing: Arc<AtomicBool>,
     thread: Thread,
 }
@@ -56,8 +54,8 @@ impl LogWriter {
         let mut config = producer_config(options)?;
         config.set("linger.ms", "0");
         config.set("message.timeout.ms", timeout.as_millis().to_string());
-        let producer: BaseProducer<Deliveries> =
-            config.create_with_context(Deliveries::default()).map_err(|error| OptionsError::of(&error))?;
+        let producer: BaseProducer<Quiet> =
+            config.create_with_context(Quiet::default()).map_err(|error| OptionsError::of(&error))?;
         let (producer, closing) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
         let (served, told) = (Arc::clone(&producer), Arc::clone(&closing));
         let thread = thread::Builder::new()
@@ -95,12 +93,7 @@ impl LogWriter {
         let (tell, delivered) = oneshot::channel();
         let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(tell)).partition(0).key(key);
         record.payload = value;
-        // Before it is sent: a delivery must not be counted off before it was counted.
-        producer.context().n_awaited.fetch_add(1, Ordering::AcqRel);
-        if let Err((error, _)) = producer.send(record) {
-            producer.context().n_awaited.fetch_sub(1, Ordering::AcqRel);
-            return Err(error);
-        }
+        producer.send(record).map_err(|(error, _)| error)?;
         thread.unpark();
         Ok(delivered)
     }
@@ -128,9 +121,9 @@ impl Drop for Serving {
     }
 }
 
-fn serve(producer: &BaseProducer<Deliveries>, closing: &AtomicBool) {
+fn serve(producer: &BaseProducer<Quiet>, closing: &AtomicBool) {
     while !closing.load(Ordering::Acquire) {
-        if producer.context().n_awaited.load(Ordering::Acquire) > 0 {
+        if producer.in_flight_count() > 0 {
             producer.poll(SERVE);
         } else {
             producer.poll(Duration::ZERO);
@@ -140,28 +133,10 @@ fn serve(producer: &BaseProducer<Deliveries>, closing: &AtomicBool) {
     }
 }
 
-/// Tells each record's sender where it stands.
-#[derive(Default)]
-struct Deliveries {
-    quiet: Quiet,
-    n_awaited: AtomicUsize,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.quiet.complain(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
+impl ProducerContext for Quiet {
     type DeliveryOpaque = Box<oneshot::Sender<Delivery>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tell: Self::DeliveryOpaque) {
-        self.n_awaited.fetch_sub(1, Ordering::AcqRel);
         let delivery = match result {
             Ok(message) => Ok(message.offset()),
             Err((error, _)) => Err(error.clone()),
