@@ -87,7 +87,7 @@ impl Partition {
         if flush_due {
             self.flush_now()?;
         }
-        // What compaction rewrites must be known to be on the disk, or a crash could not tell the two.
+        // Compaction rewrites only what a checkpoint knows to be on the disk.
         let compact = cleaning.compact && log::compaction_due(&self.log, cleaning, now_ms);
         if checkpoint_due || compact {
             self.checkpoint_now(now_ms)?;

@@ -53,15 +53,15 @@ struct Newest {
 }
 
 impl Log {
-    /// The closed segments below the last stable offset, if enough of them is not yet compacted.
-    fn compactable(&self, cleaning: &Cleaning, now_ms: i64) -> Option<Pass> {
-        let stable_end = self.stable_end();
+    /// The closed segments below the last stable offset and `upto`, if enough of them is not yet compacted.
+    fn compactable(&self, upto: i64, cleaning: &Cleaning, now_ms: i64) -> Option<Pass> {
+        let upto = upto.min(self.stable_end());
         let (lag_min, lag_max) = cleaning.compaction_lag_ms;
         let closed = &self.segments[..self.segments.len() - 1];
         let ready = |segment: &&Segment| {
             let young = lag_min > 0 && segment.index.max_timestamp > now_ms.saturating_sub(lag_min);
             let dirty = segment.index.end > self.first_dirty;
-            segment.index.end <= stable_end && !segment.damaged && !(dirty && young)
+            segment.index.end <= upto && !segment.damaged && !(dirty && young)
         };
         let ready: Vec<&Segment> = closed.iter().take_while(ready).collect();
         let total: u64 = ready.iter().map(|segment| segment.size_bytes()).sum();
@@ -83,7 +83,7 @@ impl Log {
         Some(Pass {
             sources: sources.collect(),
             first_dirty: self.first_dirty,
-            aborted: self.aborted_in(self.start, stable_end),
+            aborted: self.aborted_in(self.start, upto),
             start: self.start,
             cleaning: *cleaning,
             now_ms,
@@ -100,7 +100,9 @@ impl Log {
         let Some(at) = self.segments.iter().position(|segment| segment.base == base) else {
             return replacement.discard();
         };
-        let n_absorbed = self.segments[at + 1..].iter().take_while(|later| later.index.end <= end).count();
+        // Never the active one, which ends there too as long as it is empty.
+        let closed = &self.segments[..self.segments.len() - 1];
+        let n_absorbed = closed.iter().skip(at + 1).take_while(|later| later.index.end <= end).count();
         if n_absorbed == 0 {
             return self.segments[at].take_over(replacement);
         }
@@ -132,15 +134,21 @@ impl Log {
     }
 }
 
-/// Whether [`compact`] would do anything.
+/// Whether [`compact`] would do anything after a checkpoint.
 pub(crate) fn compaction_due(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> bool {
-    lock(log).compactable(cleaning, now_ms).is_some()
+    lock(log).compactable(i64::MAX, cleaning, now_ms).is_some()
 }
 
-/// Compacts the log if it is worth it. Blocks for as long as reading and writing the closed segments
-/// takes. Everything in them must be on the disk, and known to be there, before.
+/// Compacts the log up to the last checkpoint if it is worth it. Blocks for as long as reading and writing
+/// the closed segments takes.
+///
+/// What was closed since the checkpoint waits: opening the log takes gaps between offsets for compaction's
+/// doing only where the snapshot says that everything was on the disk.
 pub(crate) fn compact(log: &Mutex<Log>, cleaning: &Cleaning, now_ms: i64) -> io::Result<()> {
-    let Some(pass) = lock(log).compactable(cleaning, now_ms) else { return Ok(()) };
+    let locked = lock(log);
+    let upto = locked.flushed.snapshot_end;
+    let Some(pass) = locked.compactable(upto, cleaning, now_ms) else { return Ok(()) };
+    drop(locked);
     let passed = pass.run(log);
     if let (Err(error), [first, ..]) = (&passed, pass.sources.as_slice())
         && error.kind() == io::ErrorKind::InvalidData

@@ -39,7 +39,12 @@ enum Step {
     },
     Flush,
     Checkpoint,
-    Compact,
+    /// After as many more batches than the checkpoint before it knows. The process may end while the last
+    /// rewritten file has no index yet.
+    Compact {
+        n_late: u8,
+        cut_short: bool,
+    },
     Retain {
         bytes: i64,
     },
@@ -48,6 +53,8 @@ enum Step {
     },
     /// The process ends, and the next one finds all of its files.
     Reopen,
+    /// It ends when it has begun a file and written nothing to it.
+    ReopenRolled,
     /// Of the batch that was being appended only a part is there.
     ReopenTorn {
         n_bytes: usize,
@@ -76,10 +83,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (producer, any::<bool>()).prop_map(|(producer, commit)| Step::End { producer, commit }),
         2 => Just(Step::Flush),
         2 => Just(Step::Checkpoint),
-        3 => Just(Step::Compact),
+        3 => (0..12_u8, any::<bool>()).prop_map(|(n_late, cut_short)| Step::Compact { n_late, cut_short }),
         1 => (0..4_000_i64).prop_map(|bytes| Step::Retain { bytes }),
         1 => any::<u8>().prop_map(|share| Step::DeleteBefore { share }),
         1 => Just(Step::Reopen),
+        1 => Just(Step::ReopenRolled),
         1 => (1..120_usize).prop_map(|n_bytes| Step::ReopenTorn { n_bytes }),
         1 => any::<(bool, bool)>()
             .prop_map(|(indexes, snapshot)| Step::ReopenWithout { indexes, snapshot }),
@@ -247,6 +255,15 @@ impl World {
         }
     }
 
+    /// As it is between a rewritten file's taking its place and its index's.
+    fn cut_compaction_short(&mut self) {
+        let closed = lock(&self.log).segments.iter().rev().nth(1).map(|segment| segment.base);
+        if let Some(base) = closed {
+            store::remove(&segment::index_path(self.directory.path(), base)).unwrap();
+        }
+        self.reopen();
+    }
+
     fn append(&mut self, producer: Option<(i64, i32, bool)>, records: &[Pair<'_>]) -> Appended {
         let mut bytes = produced(records, self.now_ms);
         if let Some((id, sequence, open)) = producer {
@@ -342,12 +359,19 @@ impl World {
                 self.flush(&flush);
             }
             Step::Checkpoint => self.checkpoint(),
-            Step::Compact => {
+            Step::Compact { n_late, cut_short } => {
                 self.checkpoint();
+                for key in 0..n_late {
+                    self.apply(Step::Append { n_records: 1, key: key % 2, value_bytes: 150 })?;
+                }
                 compact(&self.log, &cleaning(), self.now_ms).unwrap();
                 self.compacted = true;
                 self.all_flushed();
-                self.checkpoint();
+                if cut_short {
+                    self.cut_compaction_short();
+                } else {
+                    self.checkpoint();
+                }
             }
             Step::Retain { bytes } => {
                 let cleaning = Cleaning { delete: true, retention_bytes: bytes, ..cleaning() };
@@ -373,6 +397,12 @@ impl World {
     fn restart(&mut self, step: Step) -> TestCaseResult {
         match step {
             Step::Reopen => self.reopen(),
+            Step::ReopenRolled => {
+                let end = self.end();
+                let path = segment::log_path(self.directory.path(), end);
+                fs::File::options().create(true).append(true).open(path).unwrap();
+                self.reopen();
+            }
             Step::ReopenTorn { n_bytes } => {
                 let torn = &produced(&[(Some(b"torn"), Some(&[7; 100]))], 0)[..n_bytes];
                 let files = self.files();

@@ -48,6 +48,7 @@ fn retention_gives_room() {
 fn compaction_gives_room() {
     let (directory, quota) = (tempfile::tempdir().unwrap(), Quota::new(Some(BYTES_MAX)));
     let log = Mutex::new(full(&directory, &quota));
+    checkpoint(&log);
     compact(&log, &cleaning(), 10).unwrap();
     check_room(&mut lock(&log), &quota);
 }
