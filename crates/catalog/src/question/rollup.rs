@@ -1,9 +1,9 @@
 //! Which rollup gives the same answer as the rows, and what stands against the others.
 
-use super::Question;
 use super::moment::{Moment, Range, divides};
 use super::rows::Rows;
-use crate::language::{Grain, Rollup, Span, SpanUnit};
+use super::{Question, Sources};
+use crate::language::{Fact, Grain, Rollup, Span, SpanUnit};
 
 /// What is to be read: of which metrics, by which periods, from when to when.
 pub(super) struct Wanted<'q> {
@@ -24,7 +24,6 @@ pub(super) struct Kept<'a> {
 
 /// The smallest rollup that gives the same answer, and why it does; or why rows have to be read.
 pub(super) fn choose<'a>(rows: &Rows<'a>, wanted: &Wanted<'_>) -> Result<(Kept<'a>, String), String> {
-    use super::Sources;
     if wanted.question.sources == Sources::Rows {
         return Err("only rows were to be read".to_owned());
     }
@@ -32,8 +31,7 @@ pub(super) fn choose<'a>(rows: &Rows<'a>, wanted: &Wanted<'_>) -> Result<(Kept<'
     let mut against: Vec<String> = Vec::new();
     for (name, rollup) in rows.catalog.file.rollups.iter() {
         let same_rows = rows.catalog.file.facts.get(&rollup.fact.value).is_some_and(|fact| {
-            let table_of =
-                |fact: &crate::language::Fact| fact.event.as_ref().map(|event| event.value.clone());
+            let table_of = |fact: &Fact| fact.event.as_ref().map(|event| event.value.clone());
             match (table_of(fact), table_of(&rows.fact)) {
                 (Some(one), Some(other)) => one == other,
                 (None, None) => rollup.fact.value == rows.table,

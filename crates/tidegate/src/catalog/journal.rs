@@ -170,11 +170,11 @@ impl<'a, S: Server> Journal<'a, S> {
     /// Writes down that a change begins, and gives its number.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the server cannot be asked, or the change has no JSON.
     pub async fn begin(&self, change: &Change) -> Result<String, Fault> {
         let id = self.server.ask("SELECT generateUUIDv4()").await?.trim().to_owned();
-        // A change is texts and numbers: it always has a JSON.
-        let text = serde_json::to_string(change).unwrap_or_default();
+        let text = serde_json::to_string(change)
+            .map_err(|error| Fault::new(FaultKind::Unknown, format!("write a change down: {error}")))?;
         self.note((&id, 0), "planned", &text, &change.reason).await?;
         Ok(id)
     }

@@ -61,15 +61,12 @@ pub async fn standing<S: Server>(server: &S, database: &str) -> Result<Standing,
     let tables: Vec<TableRow> = rows(server, &sql).await?;
     let found = number(server, &format!("SELECT count() FROM system.databases WHERE name = {name}")).await?;
     let today = server.ask("SELECT toString(toDate(now('UTC')))").await?.trim().to_owned();
-    let live = tables.into_iter().map(|row| Live {
-        name: row.name,
-        statement: row.statement,
-        uuid: row.uuid,
-        // They were written from numbers.
-        rows: row.rows.parse().unwrap_or(0),
-        bytes: row.bytes.parse().unwrap_or(0),
+    // A table that holds rows must never be taken for an empty one.
+    let live = tables.into_iter().map(|row| {
+        let (rows, bytes) = (whole(&row.rows, "total_rows")?, whole(&row.bytes, "total_bytes")?);
+        Ok(Live { name: row.name, statement: row.statement, uuid: row.uuid, rows, bytes })
     });
-    Ok(Standing { database: found > 0, live: live.collect(), today })
+    Ok(Standing { database: found > 0, live: live.collect::<Result<_, Fault>>()?, today })
 }
 
 /// The statements as the server would write them.
@@ -116,11 +113,12 @@ pub async fn rows<S: Server, T: DeserializeOwned>(server: &S, sql: &str) -> Resu
 /// # Errors
 /// When it cannot be asked, or answers something else.
 pub async fn number<S: Server>(server: &S, sql: &str) -> Result<u64, Fault> {
-    let text = server.ask(sql).await?;
-    text.trim().parse().map_err(|_| {
-        Fault::new(
-            FaultKind::Unknown,
-            format!("clickhouse: the answer is not a number: `{}`; asked: {sql}", text.trim()),
-        )
+    whole(server.ask(sql).await?.trim(), sql)
+}
+
+fn whole(text: &str, asked: &str) -> Result<u64, Fault> {
+    text.parse().map_err(|_| {
+        let message = format!("clickhouse: the answer is not a number: `{text}`; asked: {asked}");
+        Fault::new(FaultKind::Unknown, message)
     })
 }

@@ -1,6 +1,7 @@
 //! Columns that the catalog does not have: they stay, say since when, and are dropped when somebody asks for it
 //! and they are proved to hold nothing.
 
+use jiff::civil::Date;
 use tidegate_schema::quote;
 
 use super::super::gate::Gate;
@@ -106,22 +107,9 @@ impl Compared<'_, '_> {
 
 /// How many days are left of the time that a deprecated column stays; all of them if a day is none.
 fn left(since: &str, today: &str, stays: u32) -> u32 {
-    match (day_number(since), day_number(today)) {
-        (Some(since), Some(today)) => {
-            let passed = u32::try_from(today.saturating_sub(since)).unwrap_or(0);
-            stays.saturating_sub(passed)
-        }
-        (_, _) => stays,
-    }
-}
-
-/// Days since the year 0 of the Gregorian calendar; only differences mean something.
-fn day_number(day: &str) -> Option<i64> {
-    let mut parts = day.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-    // March is the first month, so that the leap day is a year's last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    Some(year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day)
+    let (Ok(since), Ok(today)) = (since.parse::<Date>(), today.parse::<Date>()) else { return stays };
+    let passed = u32::try_from((today - since).get_days()).unwrap_or(0);
+    stays.saturating_sub(passed)
 }
 
 #[cfg(test)]
