@@ -15,6 +15,7 @@ use tidegate_yaml::{Mistake, Position};
 use crate::catalog::{Catalog, Event};
 use crate::language::{CatalogFile, Dimension};
 
+pub(crate) use events::readable_pattern;
 pub use tests_of_events::event_of_test;
 
 /// Checks a file that has been read. The catalog can be used if nothing has been reported.
