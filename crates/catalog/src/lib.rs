@@ -18,6 +18,7 @@ mod load;
 mod lock;
 mod metric_sql;
 mod names;
+pub mod proposal;
 mod question;
 
 pub use catalog::{Catalog, Column, Event, EventField, Origin};
