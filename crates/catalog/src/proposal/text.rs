@@ -63,6 +63,14 @@ pub fn write(title: &str, events: &[ProposedEvent], enums: &Enums) -> Vec<Part> 
     parts
 }
 
+/// Writes settled fields as the entries of a mapping, `indent` spaces in.
+#[must_use]
+pub fn write_fields(fields: &[ProposedField], indent: usize) -> String {
+    let mut text = String::new();
+    fields.iter().for_each(|field| write_field(&mut text, indent, field));
+    text
+}
+
 fn write_event(out: &mut String, event: &ProposedEvent) {
     for evidence in &event.evidence {
         comment(out, 2, evidence);
