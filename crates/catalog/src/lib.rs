@@ -11,6 +11,7 @@ mod column_type;
 mod expression;
 mod field_type;
 mod generate;
+pub mod infer;
 pub mod language;
 mod lineage;
 mod literal;
