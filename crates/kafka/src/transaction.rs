@@ -28,6 +28,14 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// group: the coordinator may refuse the offsets until this very member has joined again.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection on which nothing is said for so long is closed, in milliseconds.
+///
+/// A request to a group's coordinator has no time-out in librdkafka, whatever it is told (its issue 5456): when the
+/// question who that is was answered by an error, or the coordinator has gone (5511), it waits until some connection
+/// comes or goes. With every broker up that is for ever, and so long the group's partitions cannot be given up. So
+/// connections come and go.
+const CONNECTION_IDLE_MS: u32 = 10_000;
+
 /// The largest record that is sent: a dead letter is as large as its record and its headers.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -41,6 +49,16 @@ pub(crate) fn producer_config(options: &KafkaOptions) -> Result<ClientConfig, Op
     config.set("acks", "all");
     config.set("message.max.bytes", MESSAGE_BYTES_MAX.to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string());
+    Ok(config)
+}
+
+fn transactional_config(options: &KafkaOptions, id: &str) -> Result<ClientConfig, OptionsError> {
+    let mut config = producer_config(options)?;
+    config.set("transactional.id", id);
+    config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+    if !options.extra.contains_key("connections.max.idle.ms") {
+        config.set("connections.max.idle.ms", CONNECTION_IDLE_MS.to_string());
+    }
     Ok(config)
 }
 
@@ -132,9 +150,7 @@ impl TransactionalClient {
     pub(crate) fn open(options: &KafkaOptions, transactional_id: &str) -> Result<Self, Fault> {
         let address = options.address();
         let unusable = |error: OptionsError| Fault::new(tidegate_core::FaultKind::Denied, error.to_string());
-        let mut config = producer_config(options).map_err(unusable)?;
-        config.set("transactional.id", transactional_id);
-        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        let config = transactional_config(options, transactional_id).map_err(unusable)?;
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(|error| unusable(OptionsError::of(&error)))?;
@@ -270,4 +286,56 @@ fn native(record: &OwnedRecord) -> BaseRecord<'_, [u8], [u8]> {
     native.headers =
         native_headers(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())));
     native
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Offset;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn idle_ms(options: &KafkaOptions) -> String {
+        let config = transactional_config(options, "x").unwrap();
+        config.get("connections.max.idle.ms").unwrap().to_owned()
+    }
+
+    #[test]
+    fn idle_connections_are_closed_unless_the_configuration_says_when() {
+        let mut options = KafkaOptions::new(["localhost:9092".to_owned()]);
+        assert_eq!(idle_ms(&options), "10000");
+        options.extra.insert("connections.max.idle.ms".to_owned(), "77".to_owned());
+        assert_eq!(idle_ms(&options), "77");
+    }
+
+    #[test]
+    fn offsets_are_added_after_nobody_knew_the_groups_coordinator() {
+        let cluster = MockCluster::new(3).unwrap();
+        cluster.coordinator(MockCoordinator::Transaction("x".to_owned()), 1).unwrap();
+        cluster.coordinator(MockCoordinator::Group("g".to_owned()), 2).unwrap();
+        cluster.create_topic("t", 1, 3).unwrap();
+        let mut options = KafkaOptions::new(cluster.bootstrap_servers().split(',').map(str::to_owned));
+        options.extra.insert("connections.max.idle.ms".to_owned(), "1000".to_owned());
+        let mut group = options.client_config().unwrap();
+        let consumer: BaseConsumer = group.set("group.id", "g").create().unwrap();
+        let metadata = consumer.group_metadata().unwrap();
+        let client = TransactionalClient::open(&options, "x").unwrap();
+        client.begin().unwrap();
+        // Before it tries again, the client is told nothing that it could act on.
+        let moved = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR];
+        cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &moved);
+        cluster.request_errors(RDKafkaApiKey::FindCoordinator, &moved);
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset("t", 0, Offset::Offset(5)).unwrap();
+        let (told, tell) = std::sync::mpsc::channel();
+        // Without an end the call would keep the test, too.
+        std::thread::spawn(move || {
+            let _late = told.send(client.commit(Some((&offsets, &metadata))).is_ok());
+        });
+        tell.recv_timeout(PATIENCE).expect("the call ends");
+    }
 }
