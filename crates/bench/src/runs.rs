@@ -29,9 +29,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Reads the topic with a bare consumer and nothing else.
 pub fn consume(world: &World, load: &Load) -> anyhow::Result<Cost> {
+    let mut client = world.client();
     // A poll that serves an event of a commit gives nothing, as one at the topic's end does.
-    let consumer: BaseConsumer =
-        world.client().set("group.id", "limit").set("enable.auto.commit", "false").create()?;
+    client.set("group.id", "limit").set("enable.auto.commit", "false");
+    // As the sink's. With librdkafka's own second of rest once its queue is full, small events are read slower
+    // than the sink stores them.
+    client.set("fetch.queue.backoff.ms", "10");
+    let consumer: BaseConsumer = client.create()?;
     let mut partitions = TopicPartitionList::new();
     for partition in 0..N_PARTITIONS {
         partitions.add_partition_offset(&load.topic, i32::try_from(partition)?, Offset::Beginning)?;
