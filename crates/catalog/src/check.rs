@@ -202,5 +202,10 @@ pub(crate) fn rows_of_metric(
     metrics::rows(catalog, metric)
 }
 
+/// Checks a metric that the catalog does not have, as if it had it.
+pub(crate) fn metric_alone(catalog: &Catalog, metric: &crate::language::Metric, cx: &mut Reading<'_>) {
+    metrics::metric(catalog, metric, Position::START, cx);
+}
+
 pub(crate) use expressions::columns as fact_columns;
 pub(crate) use metrics::{mergeable, parts};

@@ -1,5 +1,6 @@
 //! What a catalog's file may say: its sections, each read and described by one declaration.
 
+mod coverage;
 mod defaults;
 mod event;
 mod metric;
@@ -11,6 +12,7 @@ use tidegate_yaml::shape::{Definitions, Located, Shape, Word};
 use crate::literal::Literal;
 use crate::names::{Name, Names};
 
+pub use coverage::CoverageSource;
 pub use defaults::{
     Ddl, Defaults, EngineKind, Nullable, PartitionKey, Policies, RecordFormat, UnknownFields,
 };
@@ -51,6 +53,8 @@ section! {
         metrics: Names<Metric> = "{}";
         /// Metrics that are kept summed up.
         rollups: Names<Rollup> = "{}";
+        /// Where the metrics that people want are written down.
+        coverage: Option<CoverageSource>;
         /// Events that must be accepted, or refused, and why.
         tests: Vec<Test> = "[]";
         /// Words that people ask about.

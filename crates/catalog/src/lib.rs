@@ -8,6 +8,7 @@ mod catalog;
 pub mod change;
 mod check;
 mod column_type;
+pub mod coverage;
 mod expression;
 mod field_type;
 mod generate;

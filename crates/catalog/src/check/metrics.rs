@@ -23,7 +23,7 @@ pub(super) fn check(catalog: &Catalog, cx: &mut Reading<'_>) {
     units(catalog, cx);
 }
 
-fn metric(catalog: &Catalog, metric: &Metric, at: Position, cx: &mut Reading<'_>) {
+pub(super) fn metric(catalog: &Catalog, metric: &Metric, at: Position, cx: &mut Reading<'_>) {
     match metric.kind() {
         Kind::Count
         | Kind::Sum
