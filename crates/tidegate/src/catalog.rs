@@ -4,6 +4,7 @@ mod agreement;
 mod apply;
 #[cfg(test)]
 mod changing;
+pub mod coverage;
 mod evolve;
 mod execute;
 mod journal;
@@ -68,6 +69,10 @@ removes them again.")]
     /// Bring a live ClickHouse to what a catalog says, while rows are written; goes on where a run that died stopped
     #[command(after_help = evolve::APPLY_HELP)]
     Apply(evolve::ApplyFlags),
+    /// Say what a catalog covers of a spreadsheet of wanted metrics: what is there, what only has to be written, which
+    /// fields are missing
+    #[command(after_help = coverage::HELP)]
+    Coverage(coverage::Flags),
     /// Print the JSON Schema of a catalog, for editors
     Schema,
 }
@@ -143,6 +148,7 @@ pub async fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
         Command::Test(flags) => trial::run(flags, speech).await,
         Command::Plan(flags) => evolve::plan(flags, speech).await,
         Command::Apply(flags) => evolve::apply(flags, speech).await,
+        Command::Coverage(flags) => coverage::run(flags, speech),
         Command::Schema => {
             print(speech, &json_schema(), |schema, _| format!("{schema:#}\n"))?;
             Ok(Exit::Done)
@@ -280,7 +286,7 @@ fn write(flags: &Generate, speech: &Speech) -> anyhow::Result<Exit> {
         Ok(loaded) => loaded,
         Err(diagnostics) => return refused(file.display().to_string(), &diagnostics, speech),
     };
-    let generated = make(&loaded.catalog, file)?;
+    let generated = coverage::added(make(&loaded.catalog, file)?, &loaded.catalog, file)?;
     let mut report = compare(&generated, file, out)?;
     let same = report.none();
     if !flags.check && !same {
@@ -297,7 +303,7 @@ fn diff(target: &Target, speech: &Speech) -> anyhow::Result<Exit> {
         Ok(loaded) => loaded,
         Err(diagnostics) => return refused(file.display().to_string(), &diagnostics, speech),
     };
-    let generated = make(&loaded.catalog, file)?;
+    let generated = coverage::added(make(&loaded.catalog, file)?, &loaded.catalog, file)?;
     let report = compare(&generated, file, &target.out)?;
     print(speech, &report, |report, _| format!("{}{}", report.lines, shown(report)))?;
     Ok(if report.none() { Exit::Done } else { Exit::Failed })

@@ -1,6 +1,7 @@
 //! Reports as text for people. Functions of a report and a [`Look`]; what is printed where is decided by
 //! the caller. Everything that came out of a record is escaped, so that no event can steer a terminal.
 
+mod coverage;
 mod demo;
 mod dlq;
 mod ledger;
@@ -13,6 +14,7 @@ mod text;
 
 use std::io::IsTerminal;
 
+pub use coverage::coverage;
 pub use demo::demo;
 pub use dlq::{dlq_list, dlq_replay, dlq_show, halt};
 pub use ledger::ledger;

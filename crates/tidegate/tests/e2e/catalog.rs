@@ -143,9 +143,44 @@ async fn files_are_made_and_found_again(root: &Path, folder: &Path) {
     assert!(generated < Duration::from_secs(3), "generate took {generated:?}");
     let again = tidegate(["catalog", "generate", text(root), "--out", text(&out), "--check"]).await;
     assert_eq!(again.code, Some(0), "another run differs: {}", again.stdout);
+    let report = std::fs::read_to_string(out.join("coverage.md")).unwrap();
+    assert!(report.contains("wanted metrics are there"), "{report}");
     let sink = out.join("sink/sink.yaml");
     let checked = tidegate(["config", "check", "--config", text(&sink)]).await;
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+}
+
+/// The percentage of a day is kept once, a build can fail by it, and what is generated has it without days.
+#[tokio::test]
+async fn wanted_metrics_are_covered_over_time_and_a_build_can_demand_it() {
+    let folder = TempDir::new().unwrap();
+    let root = copy(folder.path());
+    let (history, report) = (folder.path().join("coverage.jsonl"), folder.path().join("coverage.md"));
+    let sheet = root.with_file_name("wanted-metrics.csv");
+    let mut command =
+        vec!["catalog", "coverage", text(&root), "--output", "json", "--history", text(&history)];
+    command.extend(["--report", text(&report), "--spreadsheet", text(&sheet), "--date"]);
+    let mut percents = Vec::new();
+    for date in ["2026-01-30", "2026-01-31", "2026-01-31"] {
+        let ran = tidegate(command.iter().copied().chain([date])).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+        percents.push(answer["history"].as_array().unwrap().len());
+        let statuses: BTreeSet<&str> =
+            answer["rows"].as_array().unwrap().iter().filter_map(|row| row["status"].as_str()).collect();
+        assert_eq!(statuses.len(), 6, "{statuses:?}");
+    }
+    assert_eq!(percents, [1, 2, 2]);
+    let written = std::fs::read_to_string(&report).unwrap();
+    assert!(written.contains("\n2026-01-31  ███") && written.contains("```yaml\nmetrics:\n"), "{written}");
+
+    let demanded = tidegate(["catalog", "coverage", text(&root), "--fail-under", "99"]).await;
+    assert_eq!(demanded.code, Some(1), "{}", demanded.stdout);
+    assert!(demanded.stdout.contains("99 % are demanded"), "{}", demanded.stdout);
+    std::fs::write(&sheet, "id;title of it\n1;Views\n").unwrap();
+    let refused = tidegate(["catalog", "coverage", text(&root)]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.contains("`id`, `title of it`"), "{}", refused.stderr);
 }
 
 /// Two events of each kind, with the least fields and with all of them, and views that differ.
