@@ -21,7 +21,8 @@ demo: setup ## run the main job on real events, with an own Kafka and ClickHouse
 
 .PHONY: test
 test: setup ## run every test
-	@source scripts/environment && $(CARGO) test --workspace --locked
+	@# Most tests wait for engines more than they compute.
+	@source scripts/environment && RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} $(CARGO) test --workspace --locked
 
 .PHONY: fuzz
 fuzz: setup ## mutate schemas of three languages and records of three formats for SECONDS=60 each by SEED=...
