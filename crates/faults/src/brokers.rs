@@ -18,6 +18,20 @@ pub(crate) const PASSWORD: &str = "open-sesame";
 /// The brokers' own user, by PLAIN.
 const BROKER: (&str, &str) = ("broker", "between us");
 
+/// What a broker writes to its log: errors, and what becomes of groups, without which nothing tells why one does not
+/// settle.
+const LOGGING: &str = "\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n
+rootLogger.level = error
+rootLogger.appenderRef.out.ref = out
+logger.group.name = org.apache.kafka.coordinator.group
+logger.group.level = info
+";
+
 /// Which processes there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -100,6 +114,7 @@ impl Brokers {
         let mut formats = Vec::new();
         for node in &nodes {
             std::fs::write(node.properties(), node.settings(&voters.join(",")))?;
+            std::fs::write(node.logging(), LOGGING)?;
             formats.push((node.format()?, node));
         }
         for (mut format, node) in formats {
@@ -163,6 +178,10 @@ impl Node {
         self.folder.join("log")
     }
 
+    fn logging(&self) -> PathBuf {
+        self.folder.join("log4j2.properties")
+    }
+
     fn format(&self) -> anyhow::Result<Child> {
         let mut format = self.java("kafka.tools.StorageTool", &["-Xmx128m"])?;
         format.args(["format", "-t", CLUSTER, "-c"]).arg(self.properties());
@@ -175,6 +194,7 @@ impl Node {
         let mut java = Command::new("java");
         // Six of them share two cores: what a start costs counts more than what a record costs.
         java.args(memory).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+        java.arg(format!("-Dlog4j2.configurationFile={}", self.logging().display()));
         java.args(["-Djava.awt.headless=true", "-cp"]).arg(self.jars.join("*")).arg(class);
         java.stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log);
         Ok(java)
