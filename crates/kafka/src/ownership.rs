@@ -5,7 +5,7 @@
 //! another member, which commits further; this member rejoins with a new generation; the stalled
 //! commit goes out under the new generation, is accepted, and turns the other's progress back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tidegate_core::{Fault, FaultKind, TopicPartition};
@@ -18,7 +18,7 @@ type Epochs = HashMap<TopicPartition, Epoch>;
 pub(crate) struct Ownership {
     epochs: RwLock<Epochs>,
     last: Mutex<u64>,
-    gone: Mutex<Vec<TopicPartition>>,
+    gone: Mutex<BTreeSet<TopicPartition>>,
 }
 
 /// Keeps every partition in its epoch until it is dropped.
@@ -54,11 +54,12 @@ impl Ownership {
     /// again under that name has other records at the same offsets, of which no commit may be made.
     pub(crate) fn lose(&self, partition: &TopicPartition) {
         self.close([partition]);
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).push(partition.clone());
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.clone());
     }
 
-    /// The partitions that were lost since the last call.
-    pub(crate) fn take_gone(&self) -> Vec<TopicPartition> {
+    /// The partitions that were lost since the last call, each once: who reads and who commits may both have
+    /// found it, and librdkafka ends the process if it is told to give a partition back twice.
+    pub(crate) fn take_gone(&self) -> BTreeSet<TopicPartition> {
         std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -110,9 +111,10 @@ mod tests {
         let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
         let epoch = ownership.open([&a, &b]);
         ownership.lose(&a);
+        ownership.lose(&a);
         assert_eq!(ownership.hold().check(&a, epoch).unwrap_err().kind, FaultKind::Fenced);
         assert_eq!(ownership.hold().check(&b, epoch), Ok(()));
-        assert_eq!((ownership.take_gone(), ownership.take_gone()), (vec![a], vec![]));
+        assert_eq!((ownership.take_gone(), ownership.take_gone()), (BTreeSet::from([a]), BTreeSet::new()));
     }
 
     #[test]

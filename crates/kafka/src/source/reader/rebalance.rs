@@ -132,8 +132,9 @@ impl Reader {
 
     /// Partitions that Kafka does not know any more begin anew, wherever the group is once they are there again.
     fn give_back_gone(&mut self) -> Result<(), Fault> {
-        let mut gone = self.shared.ownership.take_gone();
-        gone.retain(|source| self.open.iter().any(|open| open.source == *source));
+        let gone = self.shared.ownership.take_gone();
+        let read = |source: &TopicPartition| self.open.iter().any(|open| open.source == *source);
+        let gone: Vec<TopicPartition> = gone.into_iter().filter(read).collect();
         if gone.is_empty() {
             return Ok(());
         }
