@@ -210,8 +210,12 @@ fn flatten<'a>(
         FieldType::Scalar(_) => {
             columns.push((name.to_owned(), Column { field, ty, nullable: optional && nulls, optional }));
         }
-        // ClickHouse has no null of these: an absent one is empty.
-        FieldType::Array(_) | FieldType::Map(_) | FieldType::Json | FieldType::Optional(_) => {
+        // ClickHouse has no null of these: an absent one is empty. `Dynamic` has one of its own.
+        FieldType::Array(_)
+        | FieldType::Map(_)
+        | FieldType::Json
+        | FieldType::Any
+        | FieldType::Optional(_) => {
             columns.push((name.to_owned(), Column { field, ty, nullable: false, optional }));
         }
     }
@@ -238,7 +242,7 @@ impl Column<'_> {
                 | Scalar::Geohash { .. } => Sort::Text,
             },
             FieldType::Array(_) | FieldType::Map(_) => Sort::Composite,
-            FieldType::Json | FieldType::Object | FieldType::Optional(_) => Sort::Any,
+            FieldType::Json | FieldType::Any | FieldType::Object | FieldType::Optional(_) => Sort::Any,
         }
     }
 }

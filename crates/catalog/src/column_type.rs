@@ -35,6 +35,7 @@ pub(crate) fn clickhouse_type(ty: &FieldType, field: &Field, catalog: &Catalog, 
             format!("Tuple({})", members.collect::<Vec<_>>().join(", "))
         }
         FieldType::Json => "JSON".to_owned(),
+        FieldType::Any => "Dynamic".to_owned(),
     }
 }
 

@@ -99,8 +99,10 @@ pub enum FieldType {
     Map(Box<FieldType>),
     /// `object`: its members stand under `fields`.
     Object,
-    /// `json`: anything.
+    /// `json`: an object about which nothing is known.
     Json,
+    /// `any`: a value of whatever type.
+    Any,
 }
 
 impl FieldType {
@@ -109,7 +111,7 @@ impl FieldType {
     pub fn required(&self) -> &Self {
         match self {
             Self::Optional(inner) => inner,
-            Self::Scalar(_) | Self::Array(_) | Self::Map(_) | Self::Object | Self::Json => self,
+            Self::Scalar(_) | Self::Array(_) | Self::Map(_) | Self::Object | Self::Json | Self::Any => self,
         }
     }
 
@@ -125,7 +127,7 @@ impl FieldType {
     pub(crate) const fn may_be_null(&self) -> bool {
         match self {
             Self::Array(_) | Self::Map(_) => false,
-            Self::Scalar(_) | Self::Optional(_) | Self::Object | Self::Json => true,
+            Self::Scalar(_) | Self::Optional(_) | Self::Object | Self::Json | Self::Any => true,
         }
     }
 
@@ -134,7 +136,18 @@ impl FieldType {
     pub fn scalar(&self) -> Option<&Scalar> {
         match self.required() {
             Self::Scalar(scalar) => Some(scalar),
-            Self::Optional(_) | Self::Array(_) | Self::Map(_) | Self::Object | Self::Json => None,
+            Self::Optional(_) | Self::Array(_) | Self::Map(_) | Self::Object | Self::Json | Self::Any => None,
+        }
+    }
+
+    /// The type without parts of the value, or of each value in it: what `min`, `max`, `max_length` and `pattern` are
+    /// about.
+    #[must_use]
+    pub fn innermost(&self) -> Option<&Scalar> {
+        match self {
+            Self::Optional(inner) | Self::Array(inner) | Self::Map(inner) => inner.innermost(),
+            Self::Scalar(scalar) => Some(scalar),
+            Self::Object | Self::Json | Self::Any => None,
         }
     }
 
@@ -144,7 +157,7 @@ impl FieldType {
         match self {
             Self::Optional(inner) | Self::Array(inner) | Self::Map(inner) => inner.has_members(),
             Self::Object => true,
-            Self::Scalar(_) | Self::Json => false,
+            Self::Scalar(_) | Self::Json | Self::Any => false,
         }
     }
 
@@ -154,7 +167,7 @@ impl FieldType {
         match self {
             Self::Optional(inner) | Self::Array(inner) | Self::Map(inner) => inner.enum_name(),
             Self::Scalar(Scalar::Enum(name)) => Some(name),
-            Self::Scalar(_) | Self::Object | Self::Json => None,
+            Self::Scalar(_) | Self::Object | Self::Json | Self::Any => None,
         }
     }
 }
@@ -189,6 +202,7 @@ impl fmt::Display for FieldType {
             Self::Map(inner) => write!(f, "map<{inner}>"),
             Self::Object => f.write_str("object"),
             Self::Json => f.write_str("json"),
+            Self::Any => f.write_str("any"),
         }
     }
 }
@@ -232,7 +246,7 @@ impl Word for FieldType {
 
     fn word_schema() -> Value {
         let scalar = "string|bool|[iu](8|16|32|64)|f32|f64|decimal\\([0-9]{1,2}, ?[0-9]{1,2}\\)|timestamp(\\((ms|us|ns)\\))?|date|\
-                      duration_ms|uuid|ip|url|email|geohash\\([0-9]{1,2}\\)|enum<[a-z][a-z0-9_]*>|object|json";
+                      duration_ms|uuid|ip|url|email|geohash\\([0-9]{1,2}\\)|enum<[a-z][a-z0-9_]*>|object|json|any";
         json!({"type": "string", "pattern": format!("^((optional|array|map)<)*({scalar})>*$")})
     }
 }
@@ -248,6 +262,7 @@ fn parse(text: &str, depth: usize) -> Result<FieldType, Option<&'static str>> {
     match text {
         "object" => return Ok(FieldType::Object),
         "json" => return Ok(FieldType::Json),
+        "any" => return Ok(FieldType::Any),
         "decimal" => return Err(Some("write how many digits: `\"decimal(18,6)\"`")),
         "geohash" => return Err(Some("write how many characters: `geohash(7)`")),
         "enum" => return Err(Some("name the enum: `enum<platform>`")),
@@ -348,6 +363,7 @@ mod tests {
             "geohash(7)",
             "optional<array<object>>",
             "json",
+            "optional<any>",
             "duration_ms",
         ] {
             assert_eq!(FieldType::parse_word(text).unwrap().to_string(), text);

@@ -318,6 +318,11 @@ mod tests {
                 min: Some(0.into()),
                 ..ProposedField::new("list", FieldType::Array(Box::new(integer())))
             },
+            ProposedField {
+                min: Some(0.into()),
+                ..ProposedField::new("flag", FieldType::Scalar(Scalar::Bool))
+            },
+            ProposedField::new("mixed", optional(FieldType::Any)),
             ProposedField { pattern: Some("(".to_owned()), ..ProposedField::new("a__b", text()) },
             ProposedField { default: Some(json!("z")), ..words("kind", &["a", "b"]) },
             words("state", &["on/off", "a.b"]),
@@ -362,7 +367,8 @@ mod tests {
         assert_eq!(noted("target_url_2"), [NoteKind::Renamed]);
         assert_eq!(noted("event_id_2"), [NoteKind::Renamed]);
         assert_eq!(noted("n"), []);
-        assert_eq!(noted("list"), [NoteKind::NotCarried]);
+        assert_eq!(noted("list"), [], "each number of it");
+        assert_eq!(noted("flag"), [NoteKind::NotCarried]);
         assert_eq!(noted("a_b"), [NoteKind::Renamed, NoteKind::NotCarried]);
         assert_eq!(noted("kind"), [NoteKind::NotCarried]);
         assert_eq!(noted("state"), [], "the pattern takes these texts and no other");

@@ -301,7 +301,7 @@ fn field(
 }
 
 fn bounds(name: &str, field: &Field, cx: &mut Reading<'_>) {
-    let scalar = field.ty.value.scalar();
+    let scalar = field.ty.value.innermost();
     let number = matches!(
         scalar,
         Some(Scalar::Integer { .. } | Scalar::Float { .. } | Scalar::Decimal { .. } | Scalar::Duration)
@@ -320,7 +320,7 @@ fn bounds(name: &str, field: &Field, cx: &mut Reading<'_>) {
     only_for(
         field.hint.as_ref().map(|hint| hint.at),
         "hint",
-        matches!(scalar, Some(Scalar::String)),
+        matches!(field.ty.value.scalar(), Some(Scalar::String)),
         "`string`",
     );
     if let (Some(min), Some(max)) = (&field.min, &field.max)
@@ -363,7 +363,9 @@ fn fits(file: &CatalogFile, ty: &FieldType, value: &Value) -> Result<(), String>
         FieldType::Map(_) => {
             expected(value.as_object().is_some_and(serde_json::Map::is_empty)).map_err(|_| "`{}`".to_owned())
         }
-        FieldType::Object | FieldType::Json => Err("of a single value; objects have none".to_owned()),
+        FieldType::Object | FieldType::Json | FieldType::Any => {
+            Err("of a single value; objects have none".to_owned())
+        }
         FieldType::Scalar(scalar) => match scalar {
             Scalar::Bool => expected(value.is_boolean()),
             Scalar::Integer { signed: true, .. } => expected(value.is_i64()),

@@ -60,9 +60,11 @@ impl Writer<'_> {
             return Some(match inner.as_ref() {
                 FieldType::Array(_) => json!([]),
                 FieldType::Map(_) => json!({}),
-                FieldType::Scalar(_) | FieldType::Optional(_) | FieldType::Object | FieldType::Json => {
-                    Value::Null
-                }
+                FieldType::Scalar(_)
+                | FieldType::Optional(_)
+                | FieldType::Object
+                | FieldType::Json
+                | FieldType::Any => Value::Null,
             });
         }
         let default = &field.default.as_ref()?.value.0;
@@ -92,7 +94,7 @@ impl Writer<'_> {
                     field.fields.iter().map(|(member, of)| self.field(member, of, &record)).collect();
                 json!({"type": "record", "name": record, "fields": fields})
             }
-            FieldType::Json => json!("string"),
+            FieldType::Json | FieldType::Any => json!("string"),
         }
     }
 

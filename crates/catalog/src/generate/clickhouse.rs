@@ -411,6 +411,8 @@ fn default(column: &Column<'_>) -> Option<String> {
     }
     Some(
         match column.ty {
+            // Nothing is a value of `Dynamic`.
+            FieldType::Any => return None,
             FieldType::Array(_) => "[]",
             FieldType::Map(_) => "map()",
             FieldType::Json | FieldType::Object | FieldType::Optional(_) => "'{}'",

@@ -98,7 +98,7 @@ fn typed(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
             let fields: Vec<(&str, &Field)> = field.fields.iter().collect();
             object(catalog, &fields)
         }
-        FieldType::Json => json!({}),
+        FieldType::Json | FieldType::Any => json!({}),
     }
 }
 
@@ -224,6 +224,7 @@ fn full(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
             Value::Object(members.collect())
         }
         FieldType::Json => json!({"key": 1}),
+        FieldType::Any => json!(1),
         FieldType::Scalar(_) => example(catalog, ty, field),
     }
 }
@@ -240,6 +241,7 @@ pub(super) fn example(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value
         FieldType::Optional(inner) => example(catalog, inner, field),
         FieldType::Array(_) => json!([]),
         FieldType::Map(_) | FieldType::Json => json!({}),
+        FieldType::Any => json!(1),
         FieldType::Object => {
             let members = field.fields.iter();
             let members = members.map(|(name, of)| (name.to_owned(), example(catalog, &of.ty.value, of)));

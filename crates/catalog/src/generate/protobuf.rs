@@ -50,7 +50,7 @@ fn needs(catalog: &Catalog, field: &Field, enums: &mut BTreeSet<String>, times: 
             enums.insert(name.clone());
         }
         FieldType::Object => field.fields.iter().for_each(|(_, member)| needs(catalog, member, enums, times)),
-        FieldType::Scalar(_) | FieldType::Json => {}
+        FieldType::Scalar(_) | FieldType::Json | FieldType::Any => {}
         FieldType::Optional(_) | FieldType::Array(_) | FieldType::Map(_) => {}
     }
 }
@@ -112,21 +112,27 @@ fn field_type(catalog: &Catalog, ty: &FieldType, name: &str) -> String {
     match ty {
         FieldType::Optional(inner) => match inner.as_ref() {
             FieldType::Array(_) | FieldType::Map(_) => field_type(catalog, inner, name),
-            FieldType::Scalar(_) | FieldType::Object | FieldType::Json | FieldType::Optional(_) => {
+            FieldType::Scalar(_)
+            | FieldType::Object
+            | FieldType::Json
+            | FieldType::Any
+            | FieldType::Optional(_) => {
                 format!("optional {}", value_type(catalog, inner, name))
             }
         },
         // Protobuf has no lists of lists: such a value is JSON in a string.
         FieldType::Array(inner) => format!("repeated {}", value_type(catalog, inner, name)),
         FieldType::Map(inner) => format!("map<string, {}>", value_type(catalog, inner, name)),
-        FieldType::Scalar(_) | FieldType::Object | FieldType::Json => value_type(catalog, ty, name),
+        FieldType::Scalar(_) | FieldType::Object | FieldType::Json | FieldType::Any => {
+            value_type(catalog, ty, name)
+        }
     }
 }
 
 fn value_type(catalog: &Catalog, ty: &FieldType, name: &str) -> String {
     match ty {
         FieldType::Object => pascal(name),
-        FieldType::Json | FieldType::Array(_) | FieldType::Map(_) => "string".to_owned(),
+        FieldType::Json | FieldType::Any | FieldType::Array(_) | FieldType::Map(_) => "string".to_owned(),
         FieldType::Optional(inner) => value_type(catalog, inner, name),
         FieldType::Scalar(scalar) => match scalar {
             Scalar::Enum(name) if closed(catalog, name) => pascal(name),

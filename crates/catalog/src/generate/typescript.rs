@@ -71,7 +71,7 @@ fn typed(ty: &FieldType, field: &Field, indent: &str) -> String {
         FieldType::Optional(inner) => format!("{} | null", typed(inner, field, indent)),
         FieldType::Array(inner) => format!("Array<{}>", typed(inner, field, indent)),
         FieldType::Map(inner) => format!("Record<string, {}>", typed(inner, field, indent)),
-        FieldType::Json => "unknown".to_owned(),
+        FieldType::Json | FieldType::Any => "unknown".to_owned(),
         FieldType::Object => {
             let mut text = "{\n".to_owned();
             let inner = format!("{indent}  ");

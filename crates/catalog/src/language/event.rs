@@ -74,13 +74,13 @@ section! {
         hint: Option<Located<Hint>>;
         /// What its number counts: `ms`, `byte`, `USD`.
         unit: Option<String>;
-        /// The least number.
+        /// The least number; in a list or map, of each.
         min: Option<Located<Bound>>;
-        /// The greatest number.
+        /// The greatest number; in a list or map, of each.
         max: Option<Located<Bound>>;
-        /// The most characters of a text.
+        /// The most characters of a text; in a list or map, of each.
         max_length: Option<Located<u32>>;
-        /// The regular expression that a text satisfies.
+        /// The regular expression that a text satisfies; in a list or map, each.
         pattern: Option<Located<String>>;
         /// What it is when absent.
         default: Option<Located<Literal>>;

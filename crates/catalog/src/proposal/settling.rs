@@ -110,7 +110,7 @@ impl Settling<'_> {
         let wordlike = words.values.iter().all(|word| wordlike(word));
         if !words.open && !wordlike {
             let pattern = exactly(&words.values);
-            if field.ty.scalar().is_some() && field.pattern.is_none() && pattern.len() <= PATTERN_MAX {
+            if field.pattern.is_none() && pattern.len() <= PATTERN_MAX {
                 field.pattern = Some(pattern);
             } else {
                 let text = "texts that are no words cannot make a closed enum: others are taken too";
@@ -152,13 +152,13 @@ impl Settling<'_> {
 
 /// Removes what the type has not, with a note.
 fn fit_rules(field: &mut ProposedField) {
-    let scalar = field.ty.scalar();
+    let scalar = field.ty.innermost();
     let number = matches!(
         scalar,
         Some(Scalar::Integer { .. } | Scalar::Float { .. } | Scalar::Decimal { .. } | Scalar::Duration)
     );
     let text = matches!(scalar, Some(Scalar::String | Scalar::Url | Scalar::Email | Scalar::Enum(_)));
-    let plain = matches!(scalar, Some(Scalar::String));
+    let plain = matches!(field.ty.scalar(), Some(Scalar::String));
     let ty = field.ty.to_string();
     let mut lost = Vec::new();
     if !number {
@@ -199,7 +199,7 @@ fn may_be_default(ty: &FieldType, value: &Value) -> bool {
         FieldType::Optional(inner) => value.is_null() || may_be_default(inner, value),
         FieldType::Array(_) => value.as_array().is_some_and(Vec::is_empty),
         FieldType::Map(_) => value.as_object().is_some_and(serde_json::Map::is_empty),
-        FieldType::Object | FieldType::Json => false,
+        FieldType::Object | FieldType::Json | FieldType::Any => false,
         FieldType::Scalar(scalar) => match scalar {
             Scalar::Bool => value.is_boolean(),
             Scalar::Integer { signed: true, .. } => value.is_i64(),
@@ -217,7 +217,7 @@ fn may_be_default(ty: &FieldType, value: &Value) -> bool {
 fn levels(ty: &FieldType) -> usize {
     match ty {
         FieldType::Optional(inner) | FieldType::Array(inner) | FieldType::Map(inner) => 1 + levels(inner),
-        FieldType::Scalar(_) | FieldType::Object | FieldType::Json => 1,
+        FieldType::Scalar(_) | FieldType::Object | FieldType::Json | FieldType::Any => 1,
     }
 }
 
@@ -225,7 +225,7 @@ fn has_text(ty: &FieldType) -> bool {
     match ty {
         FieldType::Optional(inner) | FieldType::Array(inner) | FieldType::Map(inner) => has_text(inner),
         FieldType::Scalar(scalar) => *scalar == Scalar::String,
-        FieldType::Object | FieldType::Json => false,
+        FieldType::Object | FieldType::Json | FieldType::Any => false,
     }
 }
 
@@ -235,7 +235,7 @@ fn with_text(ty: &FieldType, text: &Scalar) -> FieldType {
         FieldType::Array(inner) => FieldType::Array(Box::new(with_text(inner, text))),
         FieldType::Map(inner) => FieldType::Map(Box::new(with_text(inner, text))),
         FieldType::Scalar(Scalar::String) => FieldType::Scalar(text.clone()),
-        FieldType::Scalar(_) | FieldType::Object | FieldType::Json => ty.clone(),
+        FieldType::Scalar(_) | FieldType::Object | FieldType::Json | FieldType::Any => ty.clone(),
     }
 }
 

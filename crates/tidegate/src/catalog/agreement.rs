@@ -86,7 +86,7 @@ fn same(ty: &FieldType, field: &Field, sent: &Value, found: &Value) -> bool {
                 None => found.is_null() || of.default.is_some() || empty(found),
             }
         }),
-        FieldType::Json => same_json(sent, found),
+        FieldType::Json | FieldType::Any => same_json(sent, found),
     }
 }
 

@@ -343,7 +343,7 @@ fn with_texts(event: &Event, value: &Value) -> Value {
     let mut value = value.clone();
     for field in &event.fields {
         let text = match field.field.ty.value.required() {
-            FieldType::Json => true,
+            FieldType::Json | FieldType::Any => true,
             FieldType::Scalar(scalar) => *scalar == Scalar::Integer { signed: false, bits: 64 },
             FieldType::Optional(_) | FieldType::Array(_) | FieldType::Map(_) | FieldType::Object => false,
         };
