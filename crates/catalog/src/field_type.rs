@@ -151,6 +151,19 @@ impl FieldType {
         }
     }
 
+    /// Whether it is a list or map of `any` that may be absent: ClickHouse makes no empty one of it by default.
+    #[must_use]
+    pub(crate) fn absent_list_of_any(&self) -> bool {
+        fn of_any(ty: &FieldType) -> bool {
+            match ty {
+                FieldType::Array(inner) | FieldType::Map(inner) | FieldType::Optional(inner) => of_any(inner),
+                FieldType::Any => true,
+                FieldType::Scalar(_) | FieldType::Object | FieldType::Json => false,
+            }
+        }
+        self.optional() && !self.required().may_be_null() && of_any(self.required())
+    }
+
     /// Whether members are described under `fields`.
     #[must_use]
     pub fn has_members(&self) -> bool {

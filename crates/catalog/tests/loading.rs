@@ -114,6 +114,7 @@ fn parts_that_do_not_fit_each_other_are_refused() {
     mistake(("default: false", "default: maybe"), Mistake::WrongType, &["default of `done` is a `bool`"]);
     mistake(("u32, unit: ms", "u32, min: 5, max: 1"), Mistake::Conflict, &["`min` of `watch_ms` is above"]);
     mistake(("u32, unit: ms", "u32, pattern: x"), Mistake::Conflict, &["`pattern` is for texts"]);
+    mistake(("optional<string>", "optional<array<any>>"), Mistake::Conflict, &["make it `optional<any>`"]);
     mistake(
         ("optional<string>", "optional<string>, pattern: \"(\""),
         Mistake::BadValue,

@@ -290,6 +290,11 @@ fn field(
             format!("field `{name}` is since {}, and the event is of version {version}", since.value);
         cx.report(Mistake::Conflict, since.at, message, Some("raise the event's `version`".to_owned()));
     }
+    if field.ty.value.absent_list_of_any() {
+        let message = format!("`{name}` may be absent, which ClickHouse cannot say of `{}`", field.ty.value);
+        let hint = Some("make it `optional<any>`, or give its values a type".to_owned());
+        cx.report(Mistake::Conflict, field.ty.at, message, hint);
+    }
     bounds(name, field, cx);
     if let Some(default) = &field.default
         && let Err(expected) = fits(file, &field.ty.value, &default.value.0)

@@ -109,6 +109,7 @@ impl Judging {
             ) => of.texts.count,
             FieldType::Array(_) => of.lists,
             FieldType::Map(_) | FieldType::Object | FieldType::Json | FieldType::Optional(_) => of.objects,
+            FieldType::Any => of.values(),
         };
         if taken < of.values() {
             let others = others(of, field.ty.required());
@@ -355,7 +356,7 @@ fn fits_in_a_tuple(field: &ProposedField) -> bool {
         FieldType::Optional(inner) => inner.scalar().is_some(),
         FieldType::Array(inner) => inner.scalar().is_some(),
         FieldType::Scalar(_) => true,
-        FieldType::Map(_) | FieldType::Object | FieldType::Json => false,
+        FieldType::Map(_) | FieldType::Object | FieldType::Json | FieldType::Any => false,
     }
 }
 

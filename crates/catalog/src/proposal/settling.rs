@@ -84,6 +84,11 @@ impl Settling<'_> {
     }
 
     fn structure(&mut self, field: &mut ProposedField, depth: usize) {
+        if field.ty.absent_list_of_any() {
+            let text = format!("`{}`: a list that may be absent is of values of one type", field.ty);
+            field.ty = FieldType::Optional(Box::new(FieldType::Any));
+            field.note(NoteKind::Loosened, "", text);
+        }
         let optional = field.ty.optional();
         let reason = if levels(&field.ty) > TYPES_MAX {
             "lists in lists are too deep"
