@@ -12,6 +12,7 @@ pub mod coverage;
 mod expression;
 mod field_type;
 mod generate;
+pub mod import;
 pub mod infer;
 pub mod language;
 mod lineage;
