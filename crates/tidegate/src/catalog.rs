@@ -7,6 +7,7 @@ mod changing;
 pub mod coverage;
 mod evolve;
 mod execute;
+mod import;
 mod journal;
 mod plan;
 pub mod rollout;
@@ -73,6 +74,9 @@ removes them again.")]
     /// fields are missing
     #[command(after_help = coverage::HELP)]
     Coverage(coverage::Flags),
+    /// Turn JSON Schemas, Iglu's, Avro's, or a ClickHouse's tables into events that a catalog includes
+    #[command(subcommand, after_help = import::HELP)]
+    Import(import::Command),
     /// Print the JSON Schema of a catalog, for editors
     Schema,
 }
@@ -149,6 +153,7 @@ pub async fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
         Command::Plan(flags) => evolve::plan(flags, speech).await,
         Command::Apply(flags) => evolve::apply(flags, speech).await,
         Command::Coverage(flags) => coverage::run(flags, speech),
+        Command::Import(command) => import::run(command, speech).await,
         Command::Schema => {
             print(speech, &json_schema(), |schema, _| format!("{schema:#}\n"))?;
             Ok(Exit::Done)
