@@ -14,7 +14,7 @@ use crate::names::{Name, Names};
 
 pub use coverage::CoverageSource;
 pub use defaults::{
-    Ddl, Defaults, EngineKind, Nullable, PartitionKey, Policies, RecordFormat, UnknownFields,
+    Ddl, Defaults, EngineKind, Nullable, PartitionKey, PiiAction, Policies, RecordFormat, UnknownFields,
 };
 pub use event::{Context, Entity, EnumSource, EventSource, Field, History, Version};
 pub use metric::{Dimension, Fact, Grain, Kind, Metric, MetricRef, Precision, Rollup, Span};

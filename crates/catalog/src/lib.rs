@@ -21,6 +21,7 @@ mod load;
 mod lock;
 mod metric_sql;
 mod names;
+mod personal;
 pub mod proposal;
 mod question;
 
@@ -36,5 +37,6 @@ pub use load::{Loaded, load};
 pub use lock::{Lock, LockError, Numbers};
 pub use metric_sql::{Aggregate, aggregate};
 pub use names::{Name, Names};
+pub use personal::Untreated;
 pub use question::{Asked, Column as AnswerColumn, Compiled, Read, Role, Sources, compile, dimensions_of};
 pub use tidegate_yaml::Position;

@@ -74,6 +74,28 @@ fn mistake((from, to): (&str, &str), code: Mistake, words: &[&str]) {
 }
 
 #[test]
+fn a_class_of_personal_data_is_declared_and_what_nobody_does_to_it_is_told() {
+    let of_class = "user_id: {type: optional<string>, pii: direct}";
+    let plain = "  user_id: {type: optional<string>}\nenums:";
+    mistake(
+        ("user_id: {type: optional<string>}", of_class),
+        Mistake::UnknownName,
+        &["class of personal data `direct`", "is no class of personal data at all"],
+    );
+    let untreated = |class: &str| {
+        let text = format!(
+            "  {of_class}\npolicies: {{pii: {{direct: {{{class}}}, other: {{action: truncate}}}}}}\nenums:"
+        );
+        let loaded = changed(plain, &text).unwrap_or_else(|refused| panic!("{refused}"));
+        loaded.catalog.untreated().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let direct = "class `direct`, action `pseudonymise`: `viewed.user_id` and 1 more";
+    assert_eq!(untreated("action: pseudonymise"), [direct]);
+    assert!(untreated("action: pseudonymise, upstream: true").is_empty());
+    assert!(untreated("action: keep").is_empty());
+}
+
+#[test]
 fn a_small_catalog_is_accepted_and_its_fields_put_together() {
     let loaded = load_text(SMALL).unwrap_or_else(|refused| panic!("{refused}"));
     let viewed = &loaded.catalog.events["viewed"];

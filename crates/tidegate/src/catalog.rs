@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tidegate_catalog::{Catalog, Generated, Given, Loaded, Lock, generate, json_schema, load};
+use tidegate_catalog::{Catalog, Generated, Given, Loaded, Lock, Untreated, generate, json_schema, load};
 use tidegate_config::{Diagnostic, Diagnostics, LoadError};
 use tidegate_pipeline::dead_letter_ddl;
 
@@ -118,6 +118,8 @@ struct Checked {
     metrics: usize,
     facts: usize,
     rollups: usize,
+    /// Classes of personal data whose action nobody carries out.
+    stored_as_it_comes: Vec<Untreated>,
 }
 
 /// What differs between a folder and what it should hold.
@@ -222,10 +224,14 @@ fn check(file: &Path, speech: &Speech) -> anyhow::Result<Exit> {
                 metrics: of.metrics.len(),
                 facts: of.facts.len(),
                 rollups: of.rollups.len(),
+                stored_as_it_comes: catalog.untreated(),
             };
             print(speech, &report, |report, _| {
+                let untreated = report.stored_as_it_comes.iter();
+                let clear = untreated.map(|one| format!("personal data is stored as it comes: {one}\n"));
+                let clear: String = clear.collect();
                 format!(
-                    "{}: no mistakes: {} events, {} metrics, {} facts, {} rollups, {} tests\n",
+                    "{}: no mistakes: {} events, {} metrics, {} facts, {} rollups, {} tests\n{clear}",
                     report.file,
                     report.events,
                     report.metrics,
@@ -246,7 +252,15 @@ fn refused(file: String, diagnostics: &Diagnostics, speech: &Speech) -> anyhow::
         Output::Text => eprintln!("{diagnostics}"),
         Output::Json => {
             let mistakes = diagnostics.as_slice().to_vec();
-            let report = Checked { file, mistakes, events: 0, metrics: 0, facts: 0, rollups: 0 };
+            let report = Checked {
+                file,
+                mistakes,
+                events: 0,
+                metrics: 0,
+                facts: 0,
+                rollups: 0,
+                stored_as_it_comes: Vec::new(),
+            };
             print(speech, &report, |_, _| String::new())?;
         }
     }

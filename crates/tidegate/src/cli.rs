@@ -194,9 +194,8 @@ pub struct Up {
     /// Connectors to run between the two
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A catalog: its topics, schemas and tables are made where they are missing, its events brought in
-    #[arg(long, value_name = "FILE")]
-    pub catalog: Option<PathBuf>,
+    #[command(flatten)]
+    pub catalog: crate::up::CatalogFlags,
     /// What the embedded Kafka's logs may hold; beyond it producers wait until records are deleted
     #[arg(long, value_name = "SIZE", value_parser = kafka_disk, conflicts_with = "kafka")]
     pub kafka_disk: Option<ByteSize>,

@@ -22,6 +22,7 @@ use tidegate_kafka::KafkaOptions;
 use tidegate_registry_client::RegistryClient;
 
 use self::access::{Access, KAFKA_USER, Passwords};
+pub use self::catalog::CatalogFlags;
 use self::catalog::Work;
 use self::folder::{Contact, DataFolder};
 use self::front::Front;

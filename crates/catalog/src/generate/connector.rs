@@ -44,6 +44,9 @@ fn sink(catalog: &Catalog) -> String {
         catalog.database(),
     );
     // Writing into a `String` does not fail.
+    for untreated in catalog.untreated() {
+        let _ = writeln!(text, "# Personal data is stored as it comes: {untreated}");
+    }
     if format != RecordFormat::Json {
         text.push_str("registry: {urls: ['${SCHEMA_REGISTRY_URL:-http://localhost:8081}']}\n");
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{File, drawing};
 use crate::catalog::{Catalog, Event, EventField, Origin};
 use crate::check;
-use crate::language::{Field, Metric};
+use crate::language::{Field, Metric, PiiAction};
 use crate::lineage;
 
 const STYLE: &str = include_str!("dictionary.css");
@@ -39,6 +39,7 @@ pub(super) fn file(catalog: &Catalog) -> File {
     rollups(catalog, &mut html);
     entities(catalog, &mut html);
     enums(catalog, &mut html);
+    personal(catalog, &mut html);
     glossary(catalog, &mut html);
     // Writing into a `String` does not fail.
     let _ = write!(html, "</main>\n<script>\n{SCRIPT}</script>\n</html>\n");
@@ -78,9 +79,18 @@ fn head(catalog: &Catalog, html: &mut String) {
         file.rollups.len(),
         file.entities.len(),
     );
-    for part in
-        ["model", "events", "metrics", "facts", "dimensions", "rollups", "entities", "enums", "glossary"]
-    {
+    for part in [
+        "model",
+        "events",
+        "metrics",
+        "facts",
+        "dimensions",
+        "rollups",
+        "entities",
+        "enums",
+        "personal",
+        "glossary",
+    ] {
         let _ = write!(html, "<a href=\"#{part}\">{part}</a>");
     }
     html.push_str("</nav></header>\n");
@@ -326,6 +336,28 @@ fn enums(catalog: &Catalog, html: &mut String) {
         let words: Vec<String> =
             source.values.iter().map(|word| format!("<code>{}</code>", escaped(&word.value))).collect();
         let _ = writeln!(html, "<p>{}</p></article>", words.join(" "));
+    }
+    html.push_str("</section>\n");
+}
+
+/// Classes of personal data: what should become of them, and whether it does.
+fn personal(catalog: &Catalog, html: &mut String) {
+    html.push_str("<section id=\"personal\"><h2>Personal data</h2>\n");
+    let untreated = catalog.untreated();
+    for (name, class) in catalog.file.policies.pii.iter() {
+        card(html, &format!("class-{name}"), name, &[class.action.to_string()]);
+        said(html, class.doc.as_deref(), None);
+        let fields = untreated.iter().find(|untreated| untreated.class == name);
+        let done = match (class.action, class.upstream, fields) {
+            (PiiAction::Keep, ..) => "Stored as it comes, as it should be.".to_owned(),
+            (_, true, _) => "Producers do it before they send it.".to_owned(),
+            (_, false, None) => "No field is of it.".to_owned(),
+            (_, false, Some(untreated)) => {
+                let n_fields = untreated.fields.len();
+                format!("Nobody does it: {n_fields} fields are stored as they come.")
+            }
+        };
+        let _ = writeln!(html, "<p>{}</p></article>", escaped(&done));
     }
     html.push_str("</section>\n");
 }

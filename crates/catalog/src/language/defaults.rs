@@ -187,6 +187,9 @@ section! {
     pub struct PiiClass as "a class of personal data" {
         /// What must happen to such a field before anybody but its owner reads it.
         action: PiiAction;
+        /// Whether producers do it before they send such a field. Tidegate does not: what is not done upstream is
+        /// stored as it comes, which `up` refuses unless it is allowed.
+        upstream: bool = "false";
         /// What it covers.
         doc: Option<String>;
     }

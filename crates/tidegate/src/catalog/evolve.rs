@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tidegate_catalog::change::Permission;
+use tidegate_catalog::change::{Note, Permission};
 use tidegate_clickhouse::{Client, Url};
 
 use super::plan::{Asked, Report, text};
@@ -136,7 +136,12 @@ pub async fn plan(flags: &Flags, speech: &Speech) -> anyhow::Result<Exit> {
         Ok(given) => given,
         Err(exit) => return Ok(exit),
     };
-    let report = planning::report(&given.asked(), &given.clients, &given.names).await.context("compare")?;
+    let mut report =
+        planning::report(&given.asked(), &given.clients, &given.names).await.context("compare")?;
+    report.notes.extend(given.opened.catalog.untreated().iter().map(|untreated| Note {
+        thing: "personal data".to_owned(),
+        text: format!("stored as it comes: {untreated}"),
+    }));
     if let Some(open) = super::journal::begun(&given.clients[0], &report.database).await? {
         eprintln!(
             "warning: a change of `{}` was begun and did not end; `tidegate catalog apply` goes on with it first",

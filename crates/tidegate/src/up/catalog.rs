@@ -1,8 +1,9 @@
 //! The catalog that `tidegate up` is given: opened before anything starts, rolled out once the engines answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use clap::Args;
 use tidegate_catalog::Ddl;
 use tidegate_catalog::language::RecordFormat;
 use tidegate_config::{self as config, UpFile};
@@ -16,6 +17,17 @@ use crate::stack::Stack;
 
 /// The embedded ClickHouse's own first database, laid over the file system.
 const HOST_FILES: &str = "default";
+
+/// Which catalog, and what is allowed of it.
+#[derive(Debug, Args)]
+pub struct CatalogFlags {
+    /// A catalog: its topics, schemas and tables are made where they are missing, its events brought in
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// Store personal data as it comes where the catalog says that something should be done to it first
+    #[arg(long)]
+    pub allow_clear_pii: bool,
+}
 
 /// What is to be done between the engines.
 pub struct Work {
@@ -33,9 +45,12 @@ impl Work {
     pub fn read(flags: &Up) -> anyhow::Result<Self> {
         let file = flags.config.as_deref().map(config::load_up).transpose()?;
         let in_file = file.as_ref().and_then(|file| file.catalog.as_deref());
-        let catalog = flags.catalog.as_deref().or(in_file).map(Opened::read).transpose()?;
+        let catalog = flags.catalog.catalog.as_deref().or(in_file).map(Opened::read).transpose()?;
         if let Some(opened) = &catalog {
             fits(opened, file.as_ref())?;
+            if !flags.catalog.allow_clear_pii {
+                treated(opened)?;
+            }
         }
         Ok(Self { file, catalog })
     }
@@ -70,6 +85,21 @@ fn fits(opened: &Opened, file: Option<&UpFile>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a catalog that demands of personal data what nothing here does. Nobody should find out from the table.
+fn treated(opened: &Opened) -> anyhow::Result<()> {
+    let untreated = opened.catalog.untreated();
+    if untreated.is_empty() {
+        return Ok(());
+    }
+    let classes: Vec<String> = untreated.iter().map(|untreated| format!("\n  {untreated}")).collect();
+    bail!(WrongUse(format!(
+        "personal data would be stored as it comes; Tidegate does not carry out what the catalog demands of it:{}\n\
+         hint: where producers do it before they send the field, write `upstream: true` into the class; where it may \
+         be stored as it is, `action: keep`; or start with --allow-clear-pii",
+        classes.concat()
+    )))
+}
+
 /// Makes what the catalog needs and is missing. Gives its connector, and what has been made.
 ///
 /// # Errors
@@ -95,8 +125,6 @@ pub async fn roll_out(
     let made = sites.roll_out(opened).await?;
     opened.keep_lock()?;
     let connector = connector(opened, &data_dir.join("catalog"))?;
-    let pii = opened.catalog.file.policies.pii.iter();
-    let untreated = pii.filter(|(_, class)| class.action.as_str() != "keep");
     let report = CatalogReport {
         file: opened.file.display().to_string(),
         name: opened.catalog.file.name.to_string(),
@@ -105,7 +133,7 @@ pub async fn roll_out(
         topics_created: made.topics,
         schemas_registered: made.schemas,
         tables_created: made.tables,
-        stored_as_it_comes: untreated.map(|(name, _)| name.to_owned()).collect(),
+        stored_as_it_comes: opened.catalog.untreated().into_iter().map(|one| one.class).collect(),
     };
     Ok((connector, report))
 }

@@ -75,7 +75,7 @@ async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() 
     files_are_made_and_found_again(&root, folder.path()).await;
     let catalog = load(text(&root), &|path| std::fs::read(path)).unwrap().catalog;
     let data = folder.path().join("data");
-    let up = Up::start(&data, &["--catalog", text(&root)]).await;
+    let up = Up::start(&data, &["--catalog", text(&root), "--allow-clear-pii"]).await;
     let made = &up.line["catalog"];
     assert_eq!(made["topics_created"], catalog.events.len(), "{made}");
     assert!(made["schemas_registered"].as_u64().unwrap() >= catalog.events.len() as u64, "{made}");
@@ -92,7 +92,7 @@ async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() 
     up.process.stop().await;
 
     // Once more: nothing is made, nothing comes twice, and events go on landing.
-    let up = Up::start(&data, &["--catalog", text(&root)]).await;
+    let up = Up::start(&data, &["--catalog", text(&root), "--allow-clear-pii"]).await;
     for what in ["topics_created", "schemas_registered", "tables_created"] {
         assert_eq!(up.line["catalog"][what], 0, "{}", up.line["catalog"]);
     }
@@ -148,6 +148,31 @@ async fn files_are_made_and_found_again(root: &Path, folder: &Path) {
     let sink = out.join("sink/sink.yaml");
     let checked = tidegate(["config", "check", "--config", text(&sink)]).await;
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+}
+
+/// What nobody carries out is said before anything runs: by class, action and field, with the ways to go on.
+#[tokio::test]
+async fn personal_data_that_nobody_treats_is_refused_before_anything_starts() {
+    let folder = TempDir::new().unwrap();
+    let (root, data) = (copy(folder.path()), folder.path().join("data"));
+    let up = tidegate(command(&data, None).into_iter().chain(["--catalog", text(&root)])).await;
+    assert_eq!(up.code, Some(2), "{}", up.stderr);
+    for words in [
+        "class `network`, action `truncate`: `signup_started.net_ip` and ",
+        "class `direct`, action `pseudonymise`: `signup_started.user_id` and ",
+        "--allow-clear-pii",
+        "`upstream: true`",
+    ] {
+        assert!(up.stderr.contains(words), "{words} is not in:\n{}", up.stderr);
+    }
+    assert!(!data.exists(), "nothing has been started");
+    let checked = tidegate(["catalog", "check", text(&root)]).await;
+    assert_eq!(checked.code, Some(0));
+    assert!(
+        checked.stdout.contains("stored as it comes: class `money`, action `restrict`"),
+        "{}",
+        checked.stdout
+    );
 }
 
 /// The percentage of a day is kept once, a build can fail by it, and what is generated has it without days.
