@@ -1,5 +1,7 @@
 //! Texts to a checked catalog: the root file and what it includes, merged, read and checked.
 
+mod sound;
+
 use std::io;
 use std::path::Path;
 
@@ -35,14 +37,31 @@ pub fn load(root: &str, read: &dyn Fn(&str) -> io::Result<Vec<u8>>) -> Result<Lo
     let mut files = Files { read, names: Vec::new(), open: Vec::new(), n_bytes: 0, found: Vec::new() };
     let merged = files.gather(root, Position::START);
     let mut cx = Reading { surroundings: None, folder: Path::new(""), found: files.found };
-    let catalog = merged.and_then(|merged| {
-        let file = CatalogFile::read(&merged, &mut cx)?;
-        Some(check::check(file, &mut cx))
+    let catalog = merged.and_then(|merged| match CatalogFile::read(&merged, &mut cx) {
+        Some(file) => Some(check::check(file, &mut cx)),
+        None => {
+            check_sound(merged, &mut cx);
+            None
+        }
     });
     match catalog {
         Some(catalog) if cx.found.is_empty() => Ok(Loaded { catalog, files: files.names }),
         Some(_) | None => Err(Diagnostics::new(&files.names, cx.found)),
     }
+}
+
+/// Checks what can be read of a catalog that has parts which cannot be, for more mistakes of its names. What may
+/// follow from those parts is not told.
+fn check_sound(mut tree: Node, cx: &mut Reading<'_>) {
+    let n_told = cx.found.len();
+    let places: Vec<Position> = cx.found.iter().map(|found| found.at).collect();
+    let Some(gone) = sound::without(&mut tree, &places) else { return };
+    let mut again = Reading { surroundings: None, folder: Path::new(""), found: Vec::new() };
+    let Some(file) = CatalogFile::read(&tree, &mut again) else { return };
+    check::check(file, cx);
+    let told = cx.found.drain(n_told..).filter(|found| !sound::follows(&found.message, &gone));
+    let told: Vec<Found> = told.collect();
+    cx.found.extend(told);
 }
 
 struct Files<'a> {

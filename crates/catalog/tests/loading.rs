@@ -74,6 +74,30 @@ fn mistake((from, to): (&str, &str), code: Mistake, words: &[&str]) {
 }
 
 #[test]
+fn mistakes_of_structure_and_of_names_are_told_in_one_run() {
+    let text = SMALL
+        .replace("watch_ms: {type: u32, unit: ms}", "watch_ms: {type: u33, unit: ms}")
+        .replace("doc: Paid for.", "docs: Paid for.")
+        .replace("dims: [platform]", "dims: [platfrom]")
+        .replace("income: {kind: sum, fact: views,", "income: {kind: sum, fact: view,");
+    let refused = load_text(&text).unwrap_err();
+    let told: Vec<&str> = refused.as_slice().iter().map(|mistake| mistake.message.as_str()).collect();
+    let count = |words: &str| told.iter().filter(|message| message.contains(words)).count();
+    assert_eq!((count("`u33`"), count("`docs`")), (1, 1), "{refused}");
+    assert_eq!((count("no dimension `platfrom`"), count("no fact `view`")), (1, 1), "{refused}");
+    // What only follows from the first ones is not told: a metric of the field, a funnel of the event.
+    assert_eq!((count("watch_ms"), count("`bought`"), told.len()), (0, 0, 4), "{refused}");
+
+    // Neither is a dimension of a field of a context, whose name has the context's prefix.
+    let text = SMALL
+        .replace("platform: {type: enum<platform>}", "platform: {type: enum<platform}")
+        .replace("metrics: [views, watch]", "metrics: [views, wach]");
+    let refused = load_text(&text).unwrap_err();
+    let [first, second] = refused.as_slice() else { panic!("{refused}") };
+    assert_eq!((first.code, second.code), (Mistake::BadValue, Mistake::UnknownName), "{refused}");
+}
+
+#[test]
 fn a_class_of_personal_data_is_declared_and_what_nobody_does_to_it_is_told() {
     let of_class = "user_id: {type: optional<string>, pii: direct}";
     let plain = "  user_id: {type: optional<string>}\nenums:";
