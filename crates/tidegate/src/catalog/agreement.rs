@@ -34,7 +34,8 @@ pub fn disagreements(
         let default = column.field.default.as_ref().map(|default| &default.value.0);
         let agrees = match value.or(default) {
             Some(value) => same(column.ty, column.field, value, found),
-            None if column.nullable => found.is_null(),
+            // `Dynamic` has a null of its own.
+            None if column.nullable || *column.ty == FieldType::Any => found.is_null(),
             None => empty(found),
         };
         if !agrees {

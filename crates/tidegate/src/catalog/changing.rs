@@ -25,7 +25,7 @@ fn engine_child() {
 }
 
 /// A client of the one engine, which lives as long as the tests' process.
-fn client() -> Option<Client> {
+pub(super) fn client() -> Option<Client> {
     static ENGINE: OnceLock<Option<ClientOptions>> = OnceLock::new();
     let options = ENGINE.get_or_init(|| {
         let library = match EngineLibrary::find(None) {

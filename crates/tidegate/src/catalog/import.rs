@@ -383,3 +383,112 @@ const fn meaning(kind: NoteKind) -> &'static str {
         NoteKind::Informative => "for people",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(into: &Path) -> Target {
+        Target { into: Some(into.to_owned()), catalog: None }
+    }
+
+    /// Imports a folder as `run` does, without its words.
+    fn import(folder: &Path, into: &Path) -> anyhow::Result<Report> {
+        let target = target(into);
+        let root = root(&target);
+        let taken = match &root {
+            Some(root) => Taken::by(&read_catalog(root).unwrap().catalog),
+            None => Taken::by_any(),
+        };
+        let gathered = source::files(Language::JsonSchema, &[folder.to_owned()])?;
+        let (mut report, parts) = propose(gathered, &taken, "a test");
+        save(&mut report, (&parts, &target, root.as_deref()))?;
+        Ok(report)
+    }
+
+    #[test]
+    fn a_folder_becomes_a_catalog_and_nothing_of_it_is_lost_or_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (schemas, into) = (folder.path().join("schemas"), folder.path().join("out/events.yaml"));
+        fs::create_dir_all(schemas.join("page")).unwrap();
+        let old = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+        let new = json!({"type": "object", "properties": {"n": {"type": "string", "minLength": 2}}});
+        for (name, text) in [
+            ("page/1-0-0", old.to_string()),
+            ("page/1-0-1", new.to_string()),
+            ("click.json", old.to_string()),
+            ("broken.json", "{".to_owned()),
+            ("README.md", String::new()),
+            (".hidden", String::new()),
+        ] {
+            fs::write(schemas.join(name), text).unwrap();
+        }
+        let report = import(&schemas, &into).unwrap();
+        assert_eq!((report.definitions, report.events, report.older), (3, 2, 1));
+        let skipped: Vec<&str> = report.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+        assert_eq!(skipped, ["hidden", "its name neither ends in .json nor is a version"]);
+        assert_eq!((report.unreadable.len(), report.unreadable[0].at.as_str()), (1, "1:1"));
+        let text = shown(&report);
+        for words in [
+            "broken.json:1:1: expected JSON",
+            "labelled addition, is destructive: `n`",
+            "not carried over",
+            "next: tidegate catalog check",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        let loaded =
+            read_catalog(&into.with_file_name("cdp.yaml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(loaded.catalog.events.keys().collect::<Vec<_>>(), ["click", "page"]);
+
+        // The catalog has these names: a second import into it gives others, and another file.
+        let more = import(&schemas, &into.with_file_name("more.yaml")).unwrap();
+        assert!(fs::read_to_string(&more.files[0]).unwrap().contains("click_2:"));
+        let error = import(&schemas, &into).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("is there already, and differs"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_servers_tables_come_back_as_events() {
+        let Some(client) = super::super::changing::client() else { return };
+        for sql in [
+            "CREATE DATABASE imported",
+            "CREATE TABLE imported.pages (event_id UUID, ts DateTime64(3, 'UTC'), `URL` LowCardinality(String), \
+             n Nullable(UInt16) COMMENT 'How many', kind Enum8('a' = 1, 'b c' = 2), at DateTime DEFAULT now(), \
+             tags Array(Tuple(name String, n UInt8)), attrs Map(String, Float64), doc JSON, x Dynamic, \
+             twice UInt32 ALIAS n * 2) ENGINE = MergeTree ORDER BY ts COMMENT 'Pages.'",
+            "CREATE VIEW imported.seen AS SELECT n FROM imported.pages",
+        ] {
+            client.execute(sql).await.unwrap();
+        }
+        let gathered = source::tables_of(&client, "imported", &[]).await.unwrap();
+        assert_eq!(gathered.skipped.len(), 1, "a view is told of");
+        let (mut report, parts) = propose(gathered, &Taken::by_any(), "ClickHouse");
+        let folder = tempfile::tempdir().unwrap();
+        let into = folder.path().join("tables.yaml");
+        save(&mut report, (&parts, &target(&into), None)).unwrap();
+        let catalog = read_catalog(&folder.path().join("cdp.yaml"))
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .catalog;
+        let event = &catalog.events["pages"];
+        assert_eq!(event.source.doc, "Pages.");
+        let types: Vec<String> =
+            event.source.fields.iter().map(|(name, field)| format!("{name} {}", field.ty.value)).collect();
+        assert_eq!(
+            types,
+            [
+                "url string",
+                "n optional<u16>",
+                "kind enum<kind>",
+                "at timestamp(ms)",
+                "tags array<object>",
+                "attrs map<f64>",
+                "doc json",
+                "x any"
+            ]
+        );
+        assert!(source::tables_of(&client, "imported", &["nothing".to_owned()]).await.is_err());
+    }
+}

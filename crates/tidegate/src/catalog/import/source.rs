@@ -155,13 +155,18 @@ pub async fn tables(flags: &Tables) -> anyhow::Result<Gathered> {
         bail!("nothing says where ClickHouse is; give `--clickhouse URL`");
     }
     let client = Client::new(options.swap_remove(0)).context("set up the clickhouse client")?;
-    let database = quote_text(&flags.database);
+    tables_of(&client, &flags.database, &flags.tables).await
+}
+
+/// The tables of a database, or those that are named.
+pub async fn tables_of(client: &Client, name: &str, wanted: &[String]) -> anyhow::Result<Gathered> {
+    let database = quote_text(name);
     let sql =
         format!("SELECT name, engine, comment FROM system.tables WHERE database = {database} ORDER BY name");
     let standing: Vec<TableRow> = client.rows(&sql).await.context("ask for the tables")?;
-    for wanted in &flags.tables {
-        if !standing.iter().any(|table| table.name == *wanted) {
-            bail!("there is no table `{}.{wanted}`, or the user may not see it", flags.database);
+    for table in wanted {
+        if !standing.iter().any(|row| row.name == *table) {
+            bail!("there is no table `{name}.{table}`, or the user may not see it");
         }
     }
     let sql = format!(
@@ -171,11 +176,11 @@ pub async fn tables(flags: &Tables) -> anyhow::Result<Gathered> {
     let columns: Vec<ColumnRow> = client.rows(&sql).await.context("ask for the columns")?;
     let mut gathered = Gathered::default();
     for row in standing {
-        let full = format!("{}.{}", flags.database, row.name);
-        if !flags.tables.is_empty() && !flags.tables.contains(&row.name) {
+        let full = format!("{name}.{}", row.name);
+        if !wanted.is_empty() && !wanted.contains(&row.name) {
             continue;
         }
-        if flags.tables.is_empty() && (row.engine.ends_with("View") || row.name.starts_with('.')) {
+        if wanted.is_empty() && (row.engine.ends_with("View") || row.name.starts_with('.')) {
             let reason = format!("a {}; name it to have it imported", row.engine);
             gathered.skipped.push(Skipped { file: full, reason });
             continue;
