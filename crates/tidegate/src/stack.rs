@@ -143,15 +143,36 @@ impl Stack {
     /// When a port or the data folder is in use, ClickHouse's library is not there, or a Kafka or
     /// ClickHouse that should run does not answer.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let (stack, ()) = Self::start_beside(options, async |_| Ok(())).await?;
+        Ok(stack)
+    }
+
+    /// As [`Self::start`], and runs `beside` while ClickHouse still starts: once Kafka answers, with how this
+    /// process reaches it if it is embedded.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and what `beside` says.
+    pub async fn start_beside<T>(
+        options: StackOptions,
+        beside: impl AsyncFnOnce(Option<KafkaOptions>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Self, T)> {
         let StackOptions { data_dir, access, kafka_password, kafka, clickhouse } = options;
         std::fs::create_dir_all(&data_dir)
             .with_context(|| format!("create data folder `{}`", data_dir.display()))?;
         let (kafka_dir, clickhouse_dir) = (data_dir.join("kafka"), data_dir.join("clickhouse"));
-        let (kafka, clickhouse) = tokio::join!(
-            start_kafka(kafka, (&access, kafka_password.as_deref()), &kafka_dir),
-            start_clickhouse(clickhouse, &access, &clickhouse_dir),
-        );
-        Ok(Self { kafka: kafka?, clickhouse: clickhouse?, access })
+        let with_kafka = async {
+            let kafka = start_kafka(kafka, (&access, kafka_password.as_deref()), &kafka_dir).await?;
+            let embedded = match &kafka {
+                Kafka::Embedded(embedded) => Some(embedded.options.clone()),
+                Kafka::Running(_) => None,
+            };
+            let made = beside(embedded).await?;
+            anyhow::Ok((kafka, made))
+        };
+        let (with_kafka, clickhouse) =
+            tokio::join!(with_kafka, start_clickhouse(clickhouse, &access, &clickhouse_dir));
+        let (kafka, made) = with_kafka?;
+        Ok((Self { kafka, clickhouse: clickhouse?, access }, made))
     }
 
     /// `host:port` of the Kafka protocol, as clients reach it.

@@ -131,7 +131,15 @@ struct Running {
 impl Running {
     async fn start(flags: &Up, work: &Work, folder: &DataFolder, entry: &Entry) -> anyhow::Result<Self> {
         let Entry { access, passwords, kafka: _ } = entry;
-        let stack = Stack::start(stack_options(flags, folder.path(), entry)).await?;
+        let options = stack_options(flags, folder.path(), entry);
+        let registry = async |kafka: Option<KafkaOptions>| match kafka {
+            // A Kafka that is not ours may have a registry already, and a topic of ours would be a surprise there.
+            None => Ok(None),
+            Some(kafka) => SchemaRegistry::start(&kafka, (access, passwords.as_ref()), flags.registry_port)
+                .await
+                .map(Some),
+        };
+        let (stack, registry) = Stack::start_beside(options, registry).await?;
         let memory_max = work.file.as_ref().map_or(DEFAULT_MEMORY_MAX, |file| file.memory_max.as_usize());
         let shown = Shown::new(memory_max);
         shown.show_machine(Arc::new(Machine::new(&stack, folder.path())?));
@@ -147,8 +155,6 @@ impl Running {
                 (Api::start(access.at(flags.api_port), shown.clone(), None).await?, None)
             }
         };
-        let registry =
-            SchemaRegistry::start(&stack, (access, passwords.as_ref()), flags.registry_port).await?;
         let client = registry.as_ref().map(|registry| registry.client(passwords.as_ref())).transpose()?;
         let (sink, catalog) = sink(work, (&stack, client), folder.path(), &shown).await?;
         folder.remember(&Contact { pid: std::process::id(), api: api.address().to_string() })?;

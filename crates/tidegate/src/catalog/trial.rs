@@ -174,7 +174,7 @@ struct Place {
 /// Engines of the tests' own, with their files.
 struct Own {
     stack: Stack,
-    registry: Option<SchemaRegistry>,
+    registry: SchemaRegistry,
     _folder: tempfile::TempDir,
 }
 
@@ -194,9 +194,9 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("tidegate-catalog-").tempdir();
         let folder = folder.context("create a temporary folder")?;
         let stack = Stack::start(StackOptions::on_free_ports(folder.path())).await?;
-        let registry = SchemaRegistry::start(&stack, (&Access::Machine, None), 0).await?;
+        let registry = SchemaRegistry::start(&stack.kafka(), (&Access::Machine, None), 0).await?;
         let mut world = world(&stack, catalog.database()).await?;
-        world.registry = registry.as_ref().map(|registry| registry.client(None)).transpose()?;
+        world.registry = Some(registry.client(None)?);
         let own = Own { stack, registry, _folder: folder };
         Ok(Self { world, ddl: Ddl::Single, own: Some(own) })
     }

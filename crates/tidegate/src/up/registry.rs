@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
+use tidegate_kafka::KafkaOptions;
 use tidegate_registry::{Registry, Server, User, Users};
 use tidegate_registry_client::{RegistryClient, RegistryOptions, Secret, Url};
 
 use super::access::{Access, KAFKA_USER, Passwords};
 use super::front::Front;
-use crate::stack::Stack;
 
 /// A registry on the embedded Kafka, and its listener.
 pub struct SchemaRegistry {
@@ -18,20 +18,16 @@ pub struct SchemaRegistry {
 }
 
 impl SchemaRegistry {
-    /// Starts it on the embedded Kafka. A Kafka that is not ours gets none: it may have one already, and a
-    /// topic of ours would be a surprise there.
+    /// Starts it on the embedded Kafka.
     ///
     /// # Errors
     /// When the topic cannot be read, or the address cannot be listened on.
     pub async fn start(
-        stack: &Stack,
+        kafka: &KafkaOptions,
         (access, passwords): (&Access, Option<&Passwords>),
         port: u16,
-    ) -> anyhow::Result<Option<Self>> {
-        if stack.kafka_logs().is_none() {
-            return Ok(None);
-        }
-        let registry = Registry::start(&tidegate_registry::RegistryOptions::new(stack.kafka()))
+    ) -> anyhow::Result<Self> {
+        let registry = Registry::start(&tidegate_registry::RegistryOptions::new(kafka.clone()))
             .await
             .context("start the schema registry")?;
         let scheme = access.scheme();
@@ -44,13 +40,13 @@ impl SchemaRegistry {
                 let server = Server::start(behind, registry, Users(vec![user])).await;
                 let server = server.with_context(|| listening(behind))?;
                 let front = Front::start(access.at(port), server.address(), network.tls.clone()).await?;
-                Ok(Some(Self { server, front: Some(front), scheme }))
+                Ok(Self { server, front: Some(front), scheme })
             }
             (Access::Network(_) | Access::Machine, _) => {
                 let address = access.at(port);
                 let server = Server::start(address, registry, Users::default()).await;
                 let server = server.with_context(|| listening(address))?;
-                Ok(Some(Self { server, front: None, scheme }))
+                Ok(Self { server, front: None, scheme })
             }
         }
     }
