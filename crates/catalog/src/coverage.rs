@@ -64,6 +64,9 @@ pub struct Row {
     /// What there is of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// What its formula says otherwise than the metric that covers it by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
     /// Metrics that it may be another name of. Nobody said so: it counts for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub similar: Vec<String>,
@@ -220,8 +223,13 @@ pub fn cover(catalog: &Catalog, lock: &Lock, sheet: &Sheet) -> Coverage {
             Status::Covered | Status::Duplicate => Vec::new(),
             Status::Derivable | Status::Partial | Status::Blocked | Status::Unclear => known.like(&row.name),
         };
+        let differs = if let Outcome::Covered { metric, .. } = &outcome {
+            needs::otherwise(&known, row, metric)
+        } else {
+            None
+        };
         let (owner, priority) = (row.owner.clone(), row.priority.clone());
-        Some(Row { line: row.line, name: row.name.clone(), owner, priority, outcome, similar })
+        Some(Row { line: row.line, name: row.name.clone(), owner, priority, outcome, differs, similar })
     });
     let rows: Vec<Row> = rows.collect();
     Coverage {

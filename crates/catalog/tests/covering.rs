@@ -187,6 +187,19 @@ fn rows_that_want_the_same_are_one_metric() {
 }
 
 #[test]
+fn a_name_covers_and_a_formula_that_says_otherwise_is_told() {
+    let text = "name,formula\nviews,count(video_viewed)\ncompletion_rate,completed_views / views\n\
+                playback_errors,count(playback_failed)\nstickiness,active_users / mau\n\
+                comments,count(comment_posted where spam)\nfollows,how many\n";
+    let coverage = covered(&catalog(), text);
+    assert_eq!(coverage.figures.covered, 6, "{:?}", coverage.rows);
+    let told: Vec<Option<&str>> = coverage.rows.iter().map(|row| row.differs.as_deref()).collect();
+    let errors = "`playback_errors` does not compute `count(playback_failed)`";
+    let spam = "its formula needs `comment_posted.spam`, which is not there";
+    assert_eq!(told, [None, None, Some(errors), None, Some(spam), None]);
+}
+
+#[test]
 fn what_unlocks_most_comes_first_and_what_is_not_counted_is_listed() {
     let text = "name,formula\nA,avg(video_viewed.battery)\nB,count(tip_sent)\nC,count(tip_sent where paid)\n\
                 D,count(tip_sent)/sum(video_viewed.battery)\n";

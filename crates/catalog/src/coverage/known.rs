@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::words::{key, likeness, words};
 use crate::catalog::Catalog;
 use crate::check;
+use crate::expression::{Expr, Expression, Operator};
 use crate::language::{Kind, Metric, MetricRef};
 
 /// Less than this in common is chance.
@@ -110,6 +111,11 @@ impl<'a> Known<'a> {
         self.definitions.get(definition).copied()
     }
 
+    /// What a metric computes.
+    pub(super) fn definition(&self, metric: &str) -> Option<String> {
+        definition(self.catalog, self.catalog.file.metrics.get(metric)?)
+    }
+
     /// The event of that name, however it is written.
     pub(super) fn event(&self, name: &str) -> Option<&'a str> {
         self.events.get(&key(name)).copied()
@@ -177,6 +183,16 @@ fn unique<T: PartialEq>(map: &mut HashMap<String, Option<T>>, key: String, value
     }
 }
 
+/// The two names of an expression that divides one by another.
+pub(super) fn quotient(expression: &Expression) -> Option<(&str, &str)> {
+    if let Expr::Binary { operator: Operator::Divided, left, right, .. } = expression.root()
+        && let (Expr::Name { name: above, .. }, Expr::Name { name: below, .. }) = (&**left, &**right)
+    {
+        return Some((above, below));
+    }
+    None
+}
+
 /// What a metric computes, as a text that is the same for all metrics that compute it.
 pub(super) fn definition(catalog: &Catalog, metric: &Metric) -> Option<String> {
     let part = |part: &Option<MetricRef>| match part {
@@ -184,10 +200,13 @@ pub(super) fn definition(catalog: &Catalog, metric: &Metric) -> Option<String> {
         Some(MetricRef::Inline(inline)) => definition(catalog, inline),
         None => None,
     };
-    let sql = |expr: &crate::Expression| expr.sql(&str::to_owned);
+    let sql = |expr: &Expression| expr.sql(&str::to_owned);
     match metric.kind() {
         Kind::Ratio => Some(format!("ratio|{}|{}", part(&metric.0.numerator)?, part(&metric.0.denominator)?)),
-        Kind::Derived => metric.expr().map(|expr| format!("derived|{}", sql(expr))),
+        Kind::Derived => metric.expr().map(|expr| match quotient(expr) {
+            Some((above, below)) => format!("ratio|{above}|{below}"),
+            None => format!("derived|{}", sql(expr)),
+        }),
         Kind::Count
         | Kind::Sum
         | Kind::Min

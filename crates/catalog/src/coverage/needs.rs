@@ -56,11 +56,7 @@ impl Gap {
 pub(super) fn needs(known: &Known<'_>, row: &Wanted) -> Result<Shape, Gap> {
     let hints = events_in(known, &format!("{} {}", row.name, row.description));
     let mut first: Option<Gap> = None;
-    // Words without aggregates are no expression.
-    let formula = read(&row.formula).filter(|formula| {
-        !formula.terms.is_empty() || (!formula.whole.is_empty() && expression(&formula.whole).is_ok())
-    });
-    if let Some(formula) = formula {
+    if let Some(formula) = formula(row) {
         match by_formula(known, formula, &hints) {
             Ok(shape) => return Ok(shape),
             Err(gap) if !gap.missing.is_empty() => return Err(gap),
@@ -76,6 +72,29 @@ pub(super) fn needs(known: &Known<'_>, row: &Wanted) -> Result<Shape, Gap> {
         }
     }
     Err(first.unwrap_or_else(|| Gap::unclear("neither formula nor description")))
+}
+
+/// The row's formula. Words without aggregates are no expression.
+fn formula(row: &Wanted) -> Option<Formula> {
+    read(&row.formula).filter(|formula| {
+        !formula.terms.is_empty() || (!formula.whole.is_empty() && expression(&formula.whole).is_ok())
+    })
+}
+
+/// What the row's formula says otherwise than the metric of its name, if that can be told.
+pub(super) fn otherwise(known: &Known<'_>, row: &Wanted, metric: &str) -> Option<String> {
+    let hints = events_in(known, &format!("{} {}", row.name, row.description));
+    match by_formula(known, formula(row)?, &hints) {
+        Ok(shape) => {
+            let there = known.definition(metric)?;
+            let differs = shape.definition(known).is_some_and(|wanted| wanted != there);
+            differs.then(|| format!("`{metric}` does not compute `{}`", row.formula))
+        }
+        Err(gap) => {
+            let missing = gap.missing.first()?;
+            Some(format!("its formula needs `{missing}`, which is not there"))
+        }
+    }
 }
 
 fn by_formula(known: &Known<'_>, mut formula: Formula, hints: &[&str]) -> Result<Shape, Gap> {

@@ -10,10 +10,10 @@ use tidegate_yaml::shape::Shape as _;
 
 use super::Wanted;
 use super::formula::renamed;
-use super::known::{Known, definition};
+use super::known::{Known, definition, quotient};
 use super::needs::Gap;
 use crate::check;
-use crate::expression::{Expr, Expression, Operator};
+use crate::expression::Expression;
 use crate::language::{Kind, Metric};
 
 /// What makes a wanted metric one that is there.
@@ -181,12 +181,24 @@ impl Shape {
         if let Some(name) = expression.only_name() {
             return part(name).map(Self::Single);
         }
-        if let Expr::Binary { operator: Operator::Divided, left, right, .. } = expression.root()
-            && let (Expr::Name { name: above, .. }, Expr::Name { name: below, .. }) = (&**left, &**right)
-        {
+        if let Some((above, below)) = quotient(&expression) {
             return Some(Self::Ratio(part(above)?, part(below)?));
         }
         Some(Self::Derived(expression.text().to_owned(), std::mem::take(&mut parts)))
+    }
+
+    /// What it computes, as [`definition`] tells it; `None` if it is made of parts that are yet to be written.
+    pub(super) fn definition(&self, known: &Known<'_>) -> Option<String> {
+        let of = |keys: &str| definition(known.catalog, &metric(known, keys).ok()?);
+        match self {
+            Self::Single(Part::Metric(metric)) => known.definition(metric),
+            Self::Single(part) => of(&part.keys(known)),
+            Self::Ratio(above, below) => {
+                let (above, below) = (above.in_place(known).ok()?, below.in_place(known).ok()?);
+                of(&format!("kind: ratio, numerator: {above}, denominator: {below}"))
+            }
+            Self::Derived(..) => None,
+        }
     }
 
     /// What would have to be written for the row. `taken` has the names of metrics, and gets those that are given.

@@ -147,7 +147,10 @@ fn rows(coverage: &Coverage, status: Status, text: &mut String) {
 
 fn remark(row: &Row) -> String {
     let remark = match &row.outcome {
-        Outcome::Covered { metric, .. } => format!("`{metric}`"),
+        Outcome::Covered { metric, .. } => match &row.differs {
+            Some(differs) => format!("`{metric}`; to be compared: {differs}"),
+            None => format!("`{metric}`"),
+        },
         Outcome::Derivable { proposal: Proposal::Alias { metric, alias } } => {
             format!("`{metric}` computes it: add `{alias}` to its `alias`")
         }

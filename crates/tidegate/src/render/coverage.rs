@@ -38,6 +38,7 @@ pub fn coverage(report: &Report, look: Look) -> String {
     missing(coverage, look, &mut text);
     to_write(coverage, look, &mut text);
     unclear(coverage, look, &mut text);
+    compare(coverage, look, &mut text);
     unused(coverage, look, &mut text);
     malformed(coverage, look, &mut text);
     ending(report, look, &mut text);
@@ -179,6 +180,22 @@ fn unclear(coverage: &Coverage, look: Look, text: &mut String) {
         };
         let room = look.width.saturating_sub(34);
         let _ = writeln!(text, "  {:<30}  {}", quoted(&name, 30), quoted(&format!("{like}{reason}"), room));
+    }
+    more(rows.len(), SHOWN, look, text);
+}
+
+fn compare(coverage: &Coverage, look: Look, text: &mut String) {
+    let rows: Vec<(&Row, &String)> =
+        coverage.rows.iter().filter_map(|row| Some((row, row.differs.as_ref()?))).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let remark = "covered by their names; their formulas say something else";
+    let _ = write!(text, "\n{}", look.heading("To be compared", remark));
+    for (row, differs) in rows.iter().take(SHOWN) {
+        let name = format!("line {}, {}", row.line, row.name);
+        let room = look.width.saturating_sub(34);
+        let _ = writeln!(text, "  {:<30}  {}", quoted(&name, 30), quoted(differs, room));
     }
     more(rows.len(), SHOWN, look, text);
 }
