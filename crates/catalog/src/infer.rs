@@ -21,7 +21,7 @@ use serde_json::Value;
 use self::evidence::Looking;
 use self::text::Forms;
 
-pub use against::{Comparison, Difference};
+pub use against::{Comparison, Difference, known};
 pub use evidence::{Evidence, Members};
 pub use number::Numbers;
 pub use propose::{Inferred, propose};

@@ -62,9 +62,7 @@ impl<'a> Comparison<'a> {
     pub fn see(&mut self, topic: &str, event: &str, value: &Value, place: &str) {
         self.compared += 1;
         let name = if event.is_empty() { topic } else { event };
-        let of_topic = self.catalog.events.values().find(|event| event.topic == topic);
-        let by_name = self.catalog.events.get(&legal_name(name));
-        let Some(known) = by_name.or(of_topic) else {
+        let Some(known) = known(self.catalog, topic, event) else {
             self.differs((name, "", "an event that the catalog does not have".to_owned()), place);
             return;
         };
@@ -115,6 +113,13 @@ impl<'a> Comparison<'a> {
         all.sort_by_key(|difference| std::cmp::Reverse(difference.records));
         all
     }
+}
+
+/// The catalog's event that a record of `topic` is, by what it says it is (nothing, if it does not say).
+#[must_use]
+pub fn known<'a>(catalog: &'a Catalog, topic: &str, event: &str) -> Option<&'a Event> {
+    let by_name = catalog.events.get(&legal_name(if event.is_empty() { topic } else { event }));
+    by_name.or_else(|| catalog.events.values().find(|event| event.topic == topic))
 }
 
 /// Fields that the event does not have.

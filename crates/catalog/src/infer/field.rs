@@ -1,6 +1,6 @@
 //! A field, by what was seen of it and below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::{Evidence, Members};
 use super::scalar::{Judged, of_numbers, of_texts, share};
@@ -44,6 +44,8 @@ impl Place<'_> {
 pub(super) struct Judging {
     /// Members whose names cannot be fields: JSON pointers.
     pub(super) nameless: Vec<String>,
+    /// Objects that were null at times, as `json` is not: JSON pointers.
+    pub(super) null_objects: BTreeSet<String>,
 }
 
 impl Judging {
@@ -62,14 +64,19 @@ impl Judging {
         if absent > 0 || evidence.nulls > 0 || n_parents < REQUIRED_SEEN_MIN {
             field.ty = FieldType::Optional(Box::new(field.ty));
         }
-        if evidence.nulls > 0 && !field.ty.required().may_be_null() {
-            refuses(
-                &mut field,
-                evidence.nulls,
-                evidence.count(),
-                "null, which a list or a map never is",
-                &at,
-            );
+        if evidence.nulls > 0 {
+            match field.ty.required() {
+                FieldType::Json => any(&mut field, "null at times, which `json` never is", &at),
+                FieldType::Array(_) | FieldType::Map(_) if many(evidence.nulls, evidence.count()) => {
+                    any(&mut field, "often null, which a list or a map never is", &at);
+                }
+                FieldType::Array(_) | FieldType::Map(_) => {
+                    let what = "null, which a list or a map never is";
+                    refuses(&mut field, evidence.nulls, evidence.count(), what, &at);
+                }
+                FieldType::Object => drop(self.null_objects.insert(at.clone())),
+                FieldType::Scalar(_) | FieldType::Optional(_) | FieldType::Any => {}
+            }
         }
         if let Some(kind) = personal(name, evidence) {
             let text = format!("looks like personal data ({kind}): name its class with `pii`");
@@ -112,8 +119,12 @@ impl Judging {
             FieldType::Any => of.values(),
         };
         if taken < of.values() {
-            let others = others(of, field.ty.required());
-            refuses(&mut field, of.values() - taken, of.values(), &others, at);
+            let (n_others, others) = (of.values() - taken, others(of, field.ty.required()));
+            if many(n_others, of.values()) {
+                any(&mut field, &format!("{n_others} of {} were {others}", of.values()), at);
+            } else {
+                refuses(&mut field, n_others, of.values(), &others, at);
+            }
         }
         field
     }
@@ -295,6 +306,24 @@ fn refuses(field: &mut ProposedField, n_refused: u64, n_values: u64, what: &str,
     field.note(NoteKind::Tightened, at, text);
 }
 
+/// Whether so many of the values are too many to be refused: one in twenty.
+const fn many(others: u64, all: u64) -> bool {
+    others * 20 > all
+}
+
+/// Makes the field one that takes a value of whatever type.
+pub(super) fn any(field: &mut ProposedField, why: &str, at: &str) {
+    field.ty = match field.ty.optional() {
+        true => FieldType::Optional(Box::new(FieldType::Any)),
+        false => FieldType::Any,
+    };
+    (field.words, field.low_cardinality) = (None, false);
+    field.members.clear();
+    // What was refused, and looked into, is not any more.
+    field.notes.clear();
+    field.note(NoteKind::Loosened, at, format!("{why}: taken as it comes, by `any`"));
+}
+
 /// How often it was there, and what follows for others: of `n` without one that lacks it, fewer than `3 / n` do, with
 /// 95 % confidence (the rule of three).
 fn presence(of: &Evidence, n_parents: u64, absent: u64) -> String {
@@ -373,6 +402,6 @@ fn personal(name: &str, of: &Evidence) -> Option<&'static str> {
     if all(Form::Phone) || parts(&["phone", "mobile", "telephone"]) {
         return Some("a telephone number");
     }
-    let named = ["first_name", "last_name", "full_name", "birthday", "date_of_birth", "street", "iban"];
+    let named = ["first_name", "last_name", "birthday", "date_of_birth", "street", "iban"];
     named.contains(&name).then_some("a person")
 }

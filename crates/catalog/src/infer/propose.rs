@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Survey;
 use super::evidence::{Evidence, Members};
-use super::field::{Judging, Place};
+use super::field::{Judging, Place, any};
 use super::scalar::share;
 use crate::catalog::Catalog;
 use crate::field_type::{FieldType, Scalar};
@@ -191,7 +191,7 @@ fn candidates(of_all: &BTreeMap<String, Evidence>, n_records: u64, time: bool) -
             Some(Scalar::String) => !time && (name == "id" || name.ends_with("_id") || name.ends_with("Id")),
             _ => time && epoch,
         };
-        if fits && !SPINE.contains(&name.as_str()) {
+        if fits && evidence.values() * 2 > n_records && !SPINE.contains(&name.as_str()) {
             let text =
                 format!("`{name}` ({}, in {})", field.ty.required(), share(evidence.values(), n_records));
             found.push((evidence.values(), text));
@@ -227,26 +227,28 @@ fn event(
             format!("{others} of {} were no objects: they would be refused", evidence.count()),
         );
     }
+    let mut own = Judging::default();
     match &evidence.members {
         Members::Any(_) => {
             note(NoteKind::NotCarried, "more names than fields can be: they vary, as of a map".to_owned());
-            judging.nameless.push("/*".to_owned());
+            own.nameless.push("/*".to_owned());
         }
         Members::Named(members) => {
-            let own: BTreeMap<String, Evidence> = members
+            let fields: BTreeMap<String, Evidence> = members
                 .iter()
                 .filter(|(name, _)| !shared.contains(*name))
                 .map(|(name, of)| (name.clone(), of.clone()))
                 .collect();
-            event.fields = judging.members(&own, evidence.objects, Place::TOP);
+            event.fields = own.members(&fields, evidence.objects, Place::TOP);
         }
     }
-    narrow(&mut event.fields, COLUMNS_MAX);
+    narrow(&mut event.fields, COLUMNS_MAX, &own.null_objects);
+    judging.nameless.append(&mut own.nameless);
     event
 }
 
 /// Keeps objects as JSON, the deepest and of these the widest first, until there are no more columns than `most`.
-fn narrow(fields: &mut [ProposedField], most: usize) {
+fn narrow(fields: &mut [ProposedField], most: usize, null_objects: &BTreeSet<String>) {
     loop {
         let n_columns = columns(fields);
         if n_columns <= most {
@@ -256,17 +258,19 @@ fn narrow(fields: &mut [ProposedField], most: usize) {
         let mut best = None;
         deepest(fields, &mut path, &mut best);
         let Some((_, _, path)) = best else { return };
-        let Some(field) = at(fields, &path) else { return };
-        let text =
-            format!("{} columns in it, where an event should have at most {most}", columns(&field.members));
-        field.ty = if field.ty.optional() {
-            FieldType::Optional(Box::new(FieldType::Json))
-        } else {
-            FieldType::Json
+        let Some((pointer, field)) = at(fields, &path, String::new()) else { return };
+        let text = format!("{} columns in it: an event should have at most {most}", columns(&field.members));
+        if null_objects.contains(&pointer) {
+            any(field, &format!("{text}, and it was null at times"), &pointer);
+            continue;
+        }
+        field.ty = match field.ty.optional() {
+            true => FieldType::Optional(Box::new(FieldType::Json)),
+            false => FieldType::Json,
         };
         // What was refused within it is not any more.
         field.members.clear();
-        field.note(NoteKind::AsJson, "", text);
+        field.note(NoteKind::AsJson, pointer, text);
     }
 }
 
@@ -291,10 +295,16 @@ fn deepest(fields: &[ProposedField], path: &mut Vec<usize>, best: &mut Option<(u
     }
 }
 
-fn at<'a>(fields: &'a mut [ProposedField], path: &[usize]) -> Option<&'a mut ProposedField> {
+/// The field at these places, and its JSON Pointer.
+fn at<'a>(
+    fields: &'a mut [ProposedField],
+    path: &[usize],
+    within: String,
+) -> Option<(String, &'a mut ProposedField)> {
     let (first, rest) = path.split_first()?;
     let field = fields.get_mut(*first)?;
-    if rest.is_empty() { Some(field) } else { at(&mut field.members, rest) }
+    let pointer = format!("{within}/{}", field.name);
+    if rest.is_empty() { Some((pointer, field)) } else { at(&mut field.members, rest, pointer) }
 }
 
 impl Inferred {

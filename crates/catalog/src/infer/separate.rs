@@ -141,7 +141,13 @@ fn choose(
             format!("any two records share {} of their fields: one event", percent(any_two)),
             0,
         ),
-        None => (Separator::Topic, "no field and no header tells the records apart".to_owned(), 0),
+        None => {
+            let why = format!(
+                "any two records share only {} of their fields, and neither a field nor a header tells them apart",
+                percent(any_two)
+            );
+            (Separator::Topic, why, 0)
+        }
     };
     let others = found.iter().skip(skip).filter(|(_, named, _, sum, _)| !*named || sum - any_two >= GAIN_MIN);
     let others = others.take(3).map(|(_, _, n, sum, separator)| told(*sum, separator, *n)).collect();

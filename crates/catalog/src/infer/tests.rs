@@ -195,10 +195,11 @@ fn orders() -> Vec<Value> {
                 "at": 1_769_508_000_000_i64 + n as i64,
                 "ip": "203.0.113.7",
                 "note": if n % 4 == 0 { Value::Null } else { json!(format!("note {n}")) },
-                "n": if n < 12 { json!("many") } else { json!(n) },
+                "n": if n < 4 { json!("many") } else { json!(n) },
                 "lines": [{"sku": "a", "qty": 1}, {"sku": "b", "qty": 2, "gift": true}],
                 "counts": {format!("k{}", n): n, "x9-1": 1},
                 "userName": "x",
+                "mixed": if n < 30 { json!("many") } else { json!(n) },
                 "where": {"lat": 48.2, "lon": 16.4, "raw": {}},
             })
         })
@@ -216,6 +217,7 @@ fn each_kind_of_field_is_proposed_with_its_evidence() {
     assert_eq!(types("ip"), "ip");
     assert_eq!(types("note"), "optional<string>");
     assert_eq!(types("n"), "u32");
+    assert_eq!(types("mixed"), "any");
     assert_eq!(types("lines"), "array<object>");
     assert_eq!(types("counts"), "map<u32>");
     assert_eq!(types("where"), "object");
@@ -228,7 +230,8 @@ fn each_kind_of_field_is_proposed_with_its_evidence() {
         assert!(all.iter().any(|said| said.contains(text)), "{name}: {all:?}");
     };
     told("state", "in 100 of 100: with 95 % fewer than 3.0 % lack it");
-    told("n", "12 of 100 were texts: they would be refused");
+    told("n", "4 of 100 were texts: they would be refused");
+    told("mixed", "30 of 100 were texts: taken as it comes");
     told("at", "milliseconds since 1970");
     told("ip", "personal data (an IP address)");
     told("note", "25 times null");
@@ -243,6 +246,24 @@ fn each_kind_of_field_is_proposed_with_its_evidence() {
     for (_, order) in taken {
         assert!(schema.passes(order), "{order}");
     }
+}
+
+#[test]
+fn what_a_column_could_not_have_as_null_is_taken_as_it_comes() {
+    let wide: Map<String, Value> = (0..250).map(|n| (format!("n{n}"), json!(n))).collect();
+    let record = |n: usize| match n % 2 {
+        0 => json!({"tags": null, "raw": null, "wide": null, "small": null}),
+        _ => json!({"tags": ["a"], "raw": {"+1": 1}, "wide": wide, "small": {"a": 1}}),
+    };
+    let records: Vec<Value> = (0..40).map(record).collect();
+    let inferred = propose(&survey(records.iter().map(|record| ("", record))), "t", None);
+    let refusing = inferred.all_notes().into_iter().filter(|(_, note)| note.kind == NoteKind::Tightened);
+    let places: Vec<&str> = refusing.map(|(_, note)| note.at.as_str()).collect();
+    assert_eq!(places, ["/event_id", "/ts"]);
+    for name in ["raw", "tags", "wide"] {
+        assert_eq!(field(&inferred, name).ty.to_string(), "optional<any>");
+    }
+    assert_eq!(field(&inferred, "small").ty.to_string(), "optional<object>");
 }
 
 #[test]
