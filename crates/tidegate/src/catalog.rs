@@ -8,6 +8,7 @@ pub mod coverage;
 mod evolve;
 mod execute;
 mod import;
+pub mod infer;
 mod journal;
 mod plan;
 pub mod rollout;
@@ -77,6 +78,9 @@ removes them again.")]
     /// Turn JSON Schemas, Iglu's, Avro's, or a ClickHouse's tables into events that a catalog includes
     #[command(subcommand, after_help = import::HELP)]
     Import(import::Command),
+    /// Look at samples of a topic and propose events, with the evidence for each field; nothing is changed
+    #[command(after_help = infer::HELP)]
+    Infer(Box<infer::Flags>),
     /// Print the JSON Schema of a catalog, for editors
     Schema,
 }
@@ -156,6 +160,7 @@ pub async fn run(command: &Command, speech: &Speech) -> anyhow::Result<Exit> {
         Command::Apply(flags) => evolve::apply(flags, speech).await,
         Command::Coverage(flags) => coverage::run(flags, speech),
         Command::Import(command) => import::run(command, speech).await,
+        Command::Infer(flags) => infer::run(flags, speech).await,
         Command::Schema => {
             print(speech, &json_schema(), |schema, _| format!("{schema:#}\n"))?;
             Ok(Exit::Done)

@@ -4,6 +4,7 @@
 mod coverage;
 mod demo;
 mod dlq;
+mod inferred;
 mod ledger;
 mod machine;
 mod metrics;
@@ -17,6 +18,7 @@ use std::io::IsTerminal;
 pub use coverage::coverage;
 pub use demo::demo;
 pub use dlq::{dlq_list, dlq_replay, dlq_show, halt};
+pub use inferred::inferred;
 pub use ledger::ledger;
 pub use machine::{status, up};
 pub use metrics::{csv, list, sql, table};

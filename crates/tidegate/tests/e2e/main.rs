@@ -14,6 +14,7 @@ mod dead_letters;
 mod demo;
 mod faults;
 mod guarded;
+mod infer;
 mod joint;
 mod life;
 mod metrics;
