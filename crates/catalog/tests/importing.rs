@@ -4,6 +4,8 @@
 
 #[path = "importing/central.rs"]
 mod central;
+#[path = "importing/hostile.rs"]
+mod hostile;
 #[path = "importing/languages.rs"]
 mod languages;
 #[path = "importing/references.rs"]

@@ -1,10 +1,11 @@
 //! Iglu Central's schemas, imported.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tidegate_catalog::import::{Imported, Language, read};
 use tidegate_catalog::proposal::{ProposedEvent, settle, write};
-use tidegate_catalog::{Catalog, Given, load};
+use tidegate_catalog::{Catalog, Generated, Given, Lock, generate, load};
 
 const ROOT: &str = "cdp: \"1\"\nname: iglu\nenvelope: {event_id: {type: uuid}, ts: {type: timestamp(ms)}}\n";
 
@@ -52,9 +53,13 @@ pub(crate) fn schemas(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn imported(folder: &Path) -> Vec<Imported> {
-    let schemas = schemas(folder);
-    let read = schemas.iter().map(|(file, text)| read(Language::Iglu, file, text));
-    read.map(|read| read.unwrap_or_else(|unreadable| panic!("{unreadable}"))).collect()
+    static ONCE: OnceLock<Vec<Imported>> = OnceLock::new();
+    let imported = ONCE.get_or_init(|| {
+        let schemas = schemas(folder);
+        let read = schemas.iter().map(|(file, text)| read(Language::Iglu, file, text));
+        read.map(|read| read.unwrap_or_else(|unreadable| panic!("{unreadable}"))).collect()
+    });
+    imported.clone()
 }
 
 /// The same, settled: each version is an event of its own.
@@ -81,14 +86,16 @@ pub(crate) fn catalog(events: &mut [ProposedEvent]) -> Catalog {
     loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).catalog
 }
 
-/// Every version of every schema as an event of its own.
-pub(crate) fn all_versions(folder: &Path) -> Catalog {
-    let mut events: Vec<ProposedEvent> = imported(folder)
-        .into_iter()
-        .map(|one| {
+/// Every version of every schema as an event of its own, and what is made of them.
+pub(crate) fn all_versions(folder: &Path) -> &'static (Catalog, Generated) {
+    static ONCE: OnceLock<(Catalog, Generated)> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let named = imported(folder).into_iter().map(|one| {
             let label = one.label.map(|label| label.to_string()).unwrap_or_default();
             ProposedEvent { name: format!("{}_{label}", one.event.name), ..one.event }
-        })
-        .collect();
-    catalog(&mut events)
+        });
+        let catalog = catalog(&mut named.collect::<Vec<_>>());
+        let generated = generate(&catalog, &Lock::default(), given());
+        (catalog, generated)
+    })
 }

@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tidegate_catalog::{Ddl, Lock, generate, statements};
+use tidegate_catalog::{Ddl, statements};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
+use tidegate_languages::{Language, ParsedSchema, Strictness};
 
 use crate::central;
 
@@ -51,10 +52,9 @@ fn send(engine: &Engine, sql: &str) -> Result<String, String> {
 #[test]
 fn clickhouse_accepts_every_table() {
     let Some(folder) = central::folder() else { return };
-    let catalog = central::all_versions(&folder);
+    let (catalog, generated) = central::all_versions(&folder);
     assert_eq!(catalog.events.len(), 660);
-    let generated = generate(&catalog, &Lock::default(), central::given());
-    let statements = statements(&catalog, &generated.lock, central::given(), Ddl::Single);
+    let statements = statements(catalog, &generated.lock, central::given(), Ddl::Single);
     with_engine(|engine| {
         let refused: Vec<String> = statements
             .iter()
@@ -66,4 +66,23 @@ fn clickhouse_accepts_every_table() {
         let count = "SELECT count() FROM system.tables WHERE database = 'cdp' AND name != 'dead_letters'";
         assert_eq!(send(engine, count).unwrap().trim(), "660");
     });
+}
+
+#[test]
+fn every_schema_that_is_made_again_is_read_by_the_registrys_parsers() {
+    let Some(folder) = central::folder() else { return };
+    let (_, generated) = central::all_versions(&folder);
+    let mut refused = Vec::new();
+    for file in &generated.files {
+        let language = match file.path.split('/').next() {
+            Some("json-schema") => Language::Json,
+            Some("avro") => Language::Avro,
+            Some("protobuf") => Language::Protobuf,
+            _ => continue,
+        };
+        if let Err(error) = ParsedSchema::parse(language, &file.text, &[], Strictness::Fresh) {
+            refused.push(format!("{}: {error}", file.path));
+        }
+    }
+    assert!(refused.is_empty(), "{} are refused:\n{}", refused.len(), refused.join("\n"));
 }
