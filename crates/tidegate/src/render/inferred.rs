@@ -94,12 +94,13 @@ fn notes(title: &str, notes: &[&NoteLine], look: Look) -> String {
         let ink = if line.note.kind == NoteKind::Tightened { Ink::Bad } else { Ink::Warn };
         let place = format!("{}{}", line.event.as_deref().unwrap_or_default(), line.note.at);
         let place = if place.is_empty() { String::new() } else { format!("{}  ", quoted(&place, 70)) };
+        let kept = if line.note.kind == NoteKind::AsJson { "kept as json: " } else { "" };
         let also = if *times > 1 { format!("  (and {} more places)", times - 1) } else { String::new() };
         let _ = writeln!(
             text,
             "  {}{}{}",
             look.ink(ink, place),
-            quoted(&line.note.text, 400),
+            quoted(&format!("{kept}{}", line.note.text), 400),
             look.ink(Ink::Dim, also)
         );
     }
