@@ -95,13 +95,15 @@ impl Stage {
         answer.trim().parse().with_context(|| format!("{sql}: expected a number, found `{}`", answer.trim()))
     }
 
-    /// A configuration file of `tidegate sink` with these connectors, a YAML list.
+    /// A configuration file of `tidegate sink` with these connectors, a YAML list: without compression, as the
+    /// prepared blocks are sent, and with a buffer that keeps the process below what is promised.
     pub(crate) fn file(&self, name: &str, connectors: &str) -> anyhow::Result<PathBuf> {
         let [brokers, url, user, password, database] = self.addresses().map(|(_, value)| value);
         let text = format!(
             "kafka: {{brokers: [\"{brokers}\"]}}\n\
-             clickhouse: {{urls: [\"{url}\"], database: {database}, user: {user}, password: \"{password}\"}}\n\
-             api: {{listen: \"127.0.0.1:0\"}}\nconnectors:\n{connectors}\n"
+             clickhouse: {{urls: [\"{url}\"], database: {database}, user: {user}, password: \"{password}\", \
+             compression: none}}\n\
+             memory_max: 160MiB\napi: {{listen: \"127.0.0.1:0\"}}\nconnectors:\n{connectors}\n"
         );
         let path = self.folder.path().join(format!("{name}.yaml"));
         std::fs::write(&path, text)?;
