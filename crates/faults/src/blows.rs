@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use fastrand::Rng;
 use rustix::process::Signal;
 use tidegate_engine::Engine;
@@ -267,6 +267,10 @@ async fn overtake(world: &World, dice: &mut Rng) -> anyhow::Result<()> {
     let topic = world.brief.topic;
     let progress = world.kafka.progress(&World::group(topic), topic).await;
     let result = match progress {
+        // A group that begins after that begins at the first record, and has nothing to tell.
+        Ok(progress) if progress.values().any(|at| at.committed < 0) => {
+            Err(anyhow!("the group has committed nothing yet"))
+        }
         Ok(progress) => {
             let before: BTreeMap<i32, i64> = progress
                 .iter()

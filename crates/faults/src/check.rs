@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use crate::ledger::{Fate, Published};
+use crate::ledger::{Answer, Fate, Published};
 
 /// How the promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,8 +82,8 @@ pub(crate) fn check(account: &Account, fate: impl Fn(u64) -> Fate) -> Verdict {
     for sent in &account.published {
         let found = (rows.contains_key(&sent.n), letters.contains_key(&sent.n));
         let name = name(sent);
-        verdict.records += usize::from(sent.offset.is_some());
-        match (found, sent.offset, fate(sent.n)) {
+        verdict.records += usize::from(sent.answer != Answer::Nothing);
+        match (found, sent.answer, fate(sent.n)) {
             ((true, true), ..) => verdict.breach(Breach::InBoth, name),
             ((true, false), _, Fate::Letter) => {
                 verdict.breach(Breach::WrongPlace, format!("{name} is a row"));
@@ -91,9 +91,11 @@ pub(crate) fn check(account: &Account, fate: impl Fn(u64) -> Fate) -> Verdict {
             ((false, true), _, Fate::Row) => {
                 verdict.breach(Breach::WrongPlace, format!("{name} is a dead letter"));
             }
-            ((false, false), Some(offset), _) => {
+            ((false, false), Answer::Somewhere | Answer::At(_), _) => {
+                // Of whom it is not known where it was, it may have been among those that are gone.
                 let gone = |&(partition, first, end): &(i32, i64, i64)| {
-                    partition == sent.partition && (first..end).contains(&offset)
+                    let elsewhere = matches!(sent.answer, Answer::At(at) if !(first..end).contains(&at));
+                    partition == sent.partition && !elsewhere
                 };
                 if account.gone.iter().any(gone) {
                     verdict.gone += 1;
@@ -101,7 +103,9 @@ pub(crate) fn check(account: &Account, fate: impl Fn(u64) -> Fate) -> Verdict {
                     verdict.breach(Breach::Lost, name);
                 }
             }
-            ((true, false), _, Fate::Row) | ((false, true), _, Fate::Letter) | ((false, false), None, _) => {}
+            ((true, false), _, Fate::Row)
+            | ((false, true), _, Fate::Letter)
+            | ((false, false), Answer::Nothing, _) => {}
         }
     }
     in_order("row", &account.rows, |earlier, later| earlier <= later, &mut verdict);
@@ -110,9 +114,10 @@ pub(crate) fn check(account: &Account, fate: impl Fn(u64) -> Fate) -> Verdict {
 }
 
 fn name(sent: &Published) -> String {
-    match sent.offset {
-        Some(offset) => format!("record {} at {}:{offset}", sent.n, sent.partition),
-        None => format!("record {} of partition {}, not acknowledged", sent.n, sent.partition),
+    match sent.answer {
+        Answer::At(offset) => format!("record {} at {}:{offset}", sent.n, sent.partition),
+        Answer::Somewhere => format!("record {} of partition {}", sent.n, sent.partition),
+        Answer::Nothing => format!("record {} of partition {}, not acknowledged", sent.n, sent.partition),
     }
 }
 
@@ -132,7 +137,8 @@ fn each_once<'a>(
             verdict.breach(Breach::Stranger, name);
             continue;
         };
-        let there = sent.partition == seen.partition && sent.offset.is_none_or(|at| at == seen.offset);
+        let elsewhere = matches!(sent.answer, Answer::At(at) if at != seen.offset);
+        let there = sent.partition == seen.partition && !elsewhere;
         if !there || !seen.whole {
             verdict.breach(Breach::Altered, name);
         }
@@ -175,8 +181,8 @@ mod tests {
 
     /// Twenty records of which two are dead letters, all in place; rows were inserted five at a time.
     fn well() -> Account {
-        let offset = |n: u64| Some(n.cast_signed());
-        let published = (0..20).map(|n| Published { n, partition: 0, offset: offset(n) }).collect();
+        let answer = |n: u64| Answer::At(n.cast_signed());
+        let published = (0..20).map(|n| Published { n, partition: 0, answer: answer(n) }).collect();
         let rows = (0..20).filter(|n| fate(*n) == Fate::Row).map(|n| seen(n, n / 5)).collect();
         Account { published, rows, letters: vec![seen(3, 0), seen(13, 1)], gone: Vec::new() }
     }
@@ -256,13 +262,27 @@ mod tests {
 
     #[test]
     fn a_record_that_kafka_never_acknowledged_may_be_there_or_not() {
-        finds(|account| account.published[19].offset = None, &[]);
+        finds(|account| account.published[19].answer = Answer::Nothing, &[]);
         finds(
             |account| {
-                account.published[19].offset = None;
+                account.published[19].answer = Answer::Nothing;
                 account.rows.pop();
             },
             &[],
         );
+    }
+
+    #[test]
+    fn a_record_that_is_somewhere_is_missed_when_it_is_nowhere() {
+        finds(|account| account.published[19].answer = Answer::Somewhere, &[]);
+        let nowhere = |account: &mut Account| {
+            account.published[19].answer = Answer::Somewhere;
+            account.rows.pop();
+        };
+        finds(nowhere, &[Breach::Lost]);
+        let mut account = well();
+        nowhere(&mut account);
+        account.gone = vec![(0, 0, 3)];
+        assert_eq!(check(&account, fate).gone, 1);
     }
 }

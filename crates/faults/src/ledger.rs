@@ -86,13 +86,23 @@ impl Ledger {
     }
 }
 
+/// What Kafka said of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing: it may be there or not.
+    Nothing,
+    /// It is there. Where, an answer does not say that finds the record there already, since an earlier one was lost.
+    Somewhere,
+    /// It is at this offset.
+    At(i64),
+}
+
 /// A record that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Published {
     pub(crate) n: u64,
     pub(crate) partition: i32,
-    /// `None`: Kafka never said; it may be there or not.
-    pub(crate) offset: Option<i64>,
+    pub(crate) answer: Answer,
 }
 
 /// Everything that a ledger says was sent, in the order of sending.
@@ -107,13 +117,15 @@ fn parse(text: &str) -> anyhow::Result<Vec<Published>> {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
             ["sent", partition, n] => {
-                let published = Published { n: n.parse()?, partition: partition.parse()?, offset: None };
+                let (n, partition) = (n.parse()?, partition.parse()?);
+                let published = Published { n, partition, answer: Answer::Nothing };
                 places.insert(published.n, all.len());
                 all.push(published);
             }
             ["acked", _, n, offset] => {
                 let place = places.get(&n.parse()?).with_context(|| format!("`{line}` was never sent"))?;
-                all[*place].offset = Some(offset.parse()?);
+                let offset: i64 = offset.parse()?;
+                all[*place].answer = if offset < 0 { Answer::Somewhere } else { Answer::At(offset) };
             }
             _ => bail!("`{line}` is no line of a ledger"),
         }
@@ -127,9 +139,10 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_finds_its_record_and_one_without_a_record_is_an_error() {
-        let all = parse("sent\t1\t7\nsent\t0\t8\nacked\t0\t8\t3\n").unwrap();
-        let place = |n, partition, offset| Published { n, partition, offset };
-        assert_eq!(all, [place(7, 1, None), place(8, 0, Some(3))]);
+        let all = parse("sent\t1\t7\nsent\t0\t8\nacked\t0\t8\t3\nsent\t0\t9\nacked\t0\t9\t-1001\n").unwrap();
+        let place = |n, partition, answer| Published { n, partition, answer };
+        let known = place(8, 0, Answer::At(3));
+        assert_eq!(all, [place(7, 1, Answer::Nothing), known, place(9, 0, Answer::Somewhere)]);
         assert!(parse("acked\t0\t8\t3\n").is_err());
         assert!(parse("sent\t0\n").is_err());
     }
