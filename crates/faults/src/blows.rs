@@ -119,6 +119,7 @@ pub(crate) async fn on_brokers(world: &World, mut dice: Rng, until: Instant) -> 
 /// ClickHouse dies.
 pub(crate) async fn on_clickhouse(world: &World, dice: Rng, until: Instant) -> anyhow::Result<()> {
     match &world.servers.running {
+        Running::Embedded(_) if world.plan.keep_clickhouse => Ok(()),
         Running::Embedded(engine) => {
             on_engine(world, engine, dice, until).await;
             Ok(())

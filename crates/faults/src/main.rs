@@ -52,9 +52,12 @@ struct Flags {
     /// Which ClickHouse: the embedded one, or two replicated nodes of 18.16, behind HAProxy or each by its address.
     #[arg(long, env = "SERVERS", value_enum, default_value = "embedded")]
     servers: ServersFlag,
-    /// Deletes no topic, and so creates none again: the one thing of which records can still be lost.
+    /// Deletes no topic, and so creates none again: records can still be lost of it.
     #[arg(long, env = "KEEP_TOPICS", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::SetTrue)]
     keep_topics: bool,
+    /// Never kills the embedded ClickHouse: its tables note an insert's token before they have the rows.
+    #[arg(long, env = "KEEP_CLICKHOUSE", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::SetTrue)]
+    keep_clickhouse: bool,
     /// Where everything is kept; what is there is removed first, and again after a run that went well.
     #[arg(long, default_value = "target/faults")]
     folder: PathBuf,
@@ -133,8 +136,9 @@ async fn run(flags: &Flags, seed: u64) -> anyhow::Result<Report> {
     std::fs::create_dir_all(&flags.folder)?;
     let folder = flags.folder.canonicalize()?;
     eprintln!("seed {seed}, {} minutes, {} records a second", flags.minutes, flags.rate);
-    let Flags { rate, keep_topics, .. } = *flags;
-    let world = World::start(Plan { seed, layout, servers, rate, keep_topics, program, folder }).await?;
+    let Flags { rate, keep_topics, keep_clickhouse, .. } = *flags;
+    let plan = Plan { seed, layout, servers, rate, keep_topics, keep_clickhouse, program, folder };
+    let world = World::start(plan).await?;
     let report = tokio::select! {
         report = breaking(&world, Duration::from_secs_f64(flags.minutes * 60.0)) => report?,
         stopped = tokio::signal::ctrl_c() => {

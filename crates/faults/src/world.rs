@@ -41,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) rate: f64,
     /// Whether topics are never deleted.
     pub(crate) keep_topics: bool,
+    pub(crate) keep_clickhouse: bool,
     /// The `tidegate` to run.
     pub(crate) program: PathBuf,
     /// Where everything is kept. Not there yet.
