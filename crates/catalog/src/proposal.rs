@@ -20,6 +20,7 @@ use crate::language::Version;
 
 pub use naming::legal_name;
 pub use settling::{Enums, settle, settle_with};
+pub(crate) use text::quoted;
 pub use text::{Part, write, write_fields};
 
 /// An event as it is proposed.

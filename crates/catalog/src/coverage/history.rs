@@ -72,20 +72,21 @@ pub fn read(text: &str) -> Result<Vec<Point>, HistoryError> {
 }
 
 /// The history's text with the point in it. The same inputs on the same day are one line, however often.
-#[must_use]
-pub fn added(text: &str, points: &mut Vec<Point>, point: Point) -> String {
+///
+/// # Errors
+/// When the point has no JSON.
+pub fn added(text: &str, points: &mut Vec<Point>, point: Point) -> serde_json::Result<String> {
     let mut text = text.to_owned();
     if points.contains(&point) {
-        return text;
+        return Ok(text);
     }
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    // A point always has its JSON.
-    text.push_str(&serde_json::to_string(&point).unwrap_or_default());
+    text.push_str(&serde_json::to_string(&point)?);
     text.push('\n');
     points.push(point);
-    text
+    Ok(text)
 }
 
 /// The last run of each day, by day.
@@ -122,7 +123,7 @@ mod tests {
     fn a_run_is_one_line_however_often_it_is_made() {
         let (mut text, mut points) = (String::new(), Vec::new());
         for (date, covered) in [("2026-01-01", 3), ("2026-01-01", 3), ("2026-01-03", 4), ("2026-01-01", 5)] {
-            text = added(&text, &mut points, point(date, covered));
+            text = added(&text, &mut points, point(date, covered)).unwrap();
         }
         assert_eq!(text.lines().count(), 3, "{text}");
         assert_eq!(read(&text).unwrap(), points);

@@ -15,6 +15,7 @@ use super::needs::Gap;
 use crate::check;
 use crate::expression::Expression;
 use crate::language::{Kind, Metric};
+use crate::proposal::quoted;
 
 /// What makes a wanted metric one that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,12 +143,6 @@ impl Part {
             }
         }
     }
-}
-
-/// A text as YAML and JSON both read it.
-fn quoted(text: &str) -> String {
-    // A text always has its JSON.
-    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// The metric that the keys say, if the catalog takes it.

@@ -179,8 +179,8 @@ fn printable(char: char) -> bool {
         && !matches!(char, '\u{2028}' | '\u{2029}')
 }
 
-/// The text between double quotes.
-fn quoted(text: &str) -> String {
+/// The text between double quotes, as YAML reads it.
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for char in text.chars() {

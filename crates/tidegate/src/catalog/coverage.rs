@@ -184,7 +184,7 @@ fn kept(
     let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
     let catalog = history::hash(texts.iter().map(Vec::as_slice));
     let point = Point::new(day.to_string(), (catalog, history::hash([spreadsheet])), &coverage.figures);
-    let added = history::added(&text, &mut points, point);
+    let added = history::added(&text, &mut points, point).context("write a point of the history down")?;
     if added != text {
         replace(path, &added)?;
     }
