@@ -148,8 +148,11 @@ async fn run(flags: &Flags, seed: u64) -> anyhow::Result<Report> {
     };
     report.print(flags.output == Output::Json)?;
     if report.holds() {
-        drop(world);
-        world::remove(&flags.folder)?;
+        // The account stands, whatever becomes of the folder.
+        let ended = world.end().await.and_then(|()| world::remove(&flags.folder));
+        if let Err(error) = ended {
+            eprintln!("warning: {error:#}");
+        }
     }
     Ok(report)
 }

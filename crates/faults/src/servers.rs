@@ -1,6 +1,7 @@
 //! The ClickHouse of a run: a modern one in its process, or the two old nodes of a replicated cluster.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
@@ -21,6 +22,9 @@ pub(crate) enum ServersPlan {
     /// The same two, each by an address of its own.
     Replicas,
 }
+
+/// How long ClickHouse may take to end by itself.
+const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// The servers that run.
 pub(crate) struct Servers {
@@ -70,6 +74,15 @@ impl Servers {
         };
         let (upstream, running) = (upstream.parse()?, Running::Cluster(Mutex::new(cluster)));
         Ok(Self { running, plan: plan.servers, warehouses, upstream })
+    }
+
+    /// Ends them.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        match self.running {
+            Running::Embedded(engine) => engine.stop(STOP_GRACE).await.context("stop ClickHouse"),
+            // Its processes are killed and waited for when it is dropped.
+            Running::Cluster(_) => Ok(()),
+        }
     }
 
     /// What the proxy stands before.

@@ -116,6 +116,15 @@ impl World {
         Ok(world)
     }
 
+    /// Ends every process, and waits until they write nothing any more.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        let Self { sinks, servers, brokers, .. } = self;
+        drop(sinks);
+        servers.stop().await?;
+        drop(brokers);
+        Ok(())
+    }
+
     /// The topics that the sinks read.
     pub(crate) fn topics(&self) -> &'static [Topic] {
         self.servers.topics()
