@@ -1,6 +1,7 @@
 //! What the group's committed offset says: how far the sink is, and which batch it is inserting.
 
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -124,10 +125,37 @@ impl Rewind {
     }
 }
 
+/// Tells a topic from others that had its name before: Kafka's topic id (KIP-516), as Kafka's own tools print it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(Arc<str>);
+
+impl TopicId {
+    /// How long its text is: 16 bytes in base64 without padding.
+    const CHARACTERS: usize = 22;
+
+    /// Reads 22 characters of base64, of either alphabet. `None` if it is something else, or the id that stands for none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.replace('+', "-").replace('/', "_");
+        let ours = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let is_id = text.len() == Self::CHARACTERS && text.bytes().all(ours);
+        (is_id && text.bytes().any(|byte| byte != b'A')).then(|| Self(text.into()))
+    }
+}
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The word that names the topic of a checkpoint.
+const TOPIC_WORD: &str = ";topic=";
+
 /// The committed offset with its metadata.
 ///
-/// The metadata string is `v1`, or `v2` if it says something that no `v1` says (`joint`), followed by what applies of, in
-/// this order:
+/// The metadata string is `v1`, or `v2` if it says something that no `v1` says (`joint`), or `v3` if it says anything
+/// of what follows and names its topic, followed by what applies of, in this order:
 ///
 /// * `;fill=<id>:<until>` or `;again=<id>:<until>`: the offsets were reset, and the log before `until` may
 ///   have been read before;
@@ -138,7 +166,11 @@ impl Rewind {
 /// * `;out=<runs>`: these of its offsets become no rows. A run is the distance from the end of the one
 ///   before (the first: from the offset), and `+<length>` if it is longer than one;
 /// * `;in=<part>:<until>,..`: rows of these parts (16 hex digits) are stored before `until`, a distance
-///   from the offset.
+///   from the offset;
+/// * `;topic=<22 characters>`: the offset is one of this topic, and of no other of its name.
+///
+/// A version that knows no `topic` takes `v1;topic=..` for another program's words and goes on from the offset, which is
+/// all that they say; of `v3` it knows that it must not.
 ///
 /// Empty metadata (another program's commit, or an offset that a person set) counts as nothing in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -158,14 +190,14 @@ pub struct Checkpoint {
 pub enum CheckpointError {
     /// Not a text that any version of Tidegate writes.
     #[error(
-        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` or `v2`, and what is in flight"
+        "committed metadata `{metadata}` is not a Tidegate checkpoint; expected `v1` to `v3`, and what is in flight"
     )]
     Foreign {
         /// The text found.
         metadata: String,
     },
     /// Written by a Tidegate that is newer than this one.
-    #[error("committed metadata `{metadata}` is of a newer version; expected `v1` or `v2`")]
+    #[error("committed metadata `{metadata}` is of a newer version; expected `v1` to `v3`")]
     Newer {
         /// The text found.
         metadata: String,
@@ -181,8 +213,9 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// The longest metadata that brokers take unless told otherwise (`offset.metadata.max.bytes`).
-    pub const METADATA_BYTES_MAX: usize = 4096;
+    /// The longest metadata that brokers take unless told otherwise (`offset.metadata.max.bytes`), less what names the
+    /// topic.
+    pub const METADATA_BYTES_MAX: usize = 4096 - TOPIC_WORD.len() - TopicId::CHARACTERS;
 
     /// Nothing is in flight.
     #[must_use]
@@ -211,7 +244,20 @@ impl Checkpoint {
         self.intent.as_ref().and_then(|intent| OffsetRange::new(self.offset, intent.end))
     }
 
-    /// The metadata string that is committed with the offset.
+    /// The metadata string that is committed with an offset of this topic.
+    #[must_use]
+    pub fn metadata_in(&self, topic: Option<&TopicId>) -> String {
+        let text = self.metadata();
+        let Some(topic) = topic else { return text };
+        // Whoever reads no `topic` must leave alone whatever is more than the offset.
+        let text = match text.split_once(';') {
+            Some((_, words)) => format!("v3;{words}"),
+            None => text,
+        };
+        format!("{text}{TOPIC_WORD}{topic}")
+    }
+
+    /// The metadata string that is committed with an offset of a topic whose id is not known.
     #[must_use]
     pub fn metadata(&self) -> String {
         // Whoever reads `v1` only must not take a member of a joint batch for a batch of its own.
@@ -252,28 +298,47 @@ impl Checkpoint {
     /// When the metadata is neither empty nor a checkpoint. The offset alone still stands; whether to
     /// go on from it is the caller's decision.
     pub fn parse(offset: i64, metadata: &str) -> Result<Self, CheckpointError> {
+        Self::parse_in(offset, metadata).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Reads a committed offset and its metadata, and of which topic it is, if it says so.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::parse`].
+    pub fn parse_in(offset: i64, metadata: &str) -> Result<(Self, Option<TopicId>), CheckpointError> {
         if metadata.is_empty() {
-            return Ok(Self::settled(offset));
+            return Ok((Self::settled(offset), None));
         }
-        let shown = || metadata.chars().take(100).collect();
-        let mut words = metadata.split(';');
-        match words.next().unwrap_or_default() {
-            "v1" | "v2" => {}
+        let foreign = || CheckpointError::Foreign { metadata: metadata.chars().take(100).collect() };
+        let version = match metadata.split(';').next().unwrap_or_default() {
+            "v1" => 1,
+            "v2" => 2,
+            "v3" => 3,
             other if other.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok()) => {
-                return Err(CheckpointError::Newer { metadata: shown() });
+                return Err(CheckpointError::Newer { metadata: metadata.chars().take(100).collect() });
             }
-            _ => return Err(CheckpointError::Foreign { metadata: shown() }),
-        }
-        let read = read_words(offset, words.peekable()).filter(|read| {
+            _ => return Err(foreign()),
+        };
+        let (text, topic) = match metadata.rsplit_once(TOPIC_WORD) {
+            Some((text, id)) => (text, Some(TopicId::parse(id).ok_or_else(foreign)?)),
+            None => (metadata, None),
+        };
+        let read = read_words(offset, text.split(';').skip(1).peekable()).filter(|read| {
             let joint = read.intent.as_ref().is_some_and(|intent| intent.joint.is_some());
-            joint == metadata.starts_with("v2")
+            let expected = match &topic {
+                Some(_) if *read == Self::settled(offset) => 1,
+                Some(_) => 3,
+                None if joint => 2,
+                None => 1,
+            };
+            version == expected
         });
-        let checkpoint = read.ok_or_else(|| CheckpointError::Foreign { metadata: shown() })?;
+        let checkpoint = read.ok_or_else(foreign)?;
         match &checkpoint.intent {
             Some(intent) if intent.end <= offset => {
                 Err(CheckpointError::Backwards { offset, end: intent.end })
             }
-            Some(_) | None => Ok(checkpoint),
+            Some(_) | None => Ok((checkpoint, topic)),
         }
     }
 }
@@ -416,7 +481,34 @@ mod tests {
             filling,
             rewound,
         ] {
-            assert_eq!(Checkpoint::parse(checkpoint.offset, &checkpoint.metadata()), Ok(checkpoint));
+            let named = checkpoint.metadata_in(Some(&topic()));
+            assert!(Checkpoint::METADATA_BYTES_MAX + named.len() - checkpoint.metadata().len() <= 4096);
+            let read = Checkpoint::parse_in(checkpoint.offset, &named);
+            assert_eq!(read, Ok((checkpoint.clone(), Some(topic()))), "{named}");
+            let read = Checkpoint::parse_in(checkpoint.offset, &checkpoint.metadata_in(None));
+            assert_eq!(read, Ok((checkpoint, None)));
+        }
+    }
+
+    fn topic() -> TopicId {
+        TopicId::parse("q-1_AAAAAAAAAAAAAAAAAA").unwrap()
+    }
+
+    #[test]
+    fn a_version_that_knows_no_topic_ids_goes_on_only_where_nothing_else_is_said() {
+        assert_eq!(Checkpoint::settled(5).metadata_in(Some(&topic())), "v1;topic=q-1_AAAAAAAAAAAAAAAAAA");
+        let intending = Checkpoint::intending(OffsetRange::new(5, 9).unwrap(), PlanFingerprint(1));
+        assert_eq!(
+            intending.metadata_in(Some(&topic())),
+            "v3;end=9;plan=0000000000000001;topic=q-1_AAAAAAAAAAAAAAAAAA"
+        );
+    }
+
+    #[test]
+    fn a_topic_id_is_the_same_in_both_alphabets_and_never_the_one_for_none() {
+        assert_eq!(TopicId::parse("q+1/AAAAAAAAAAAAAAAAAA"), Some(topic()));
+        for text in ["", "AAAAAAAAAAAAAAAAAAAAAA", "q-1_AAAAAAAAAAAAAAAAA", "q-1_AAAAAAAAAAAAAAAAA;"] {
+            assert_eq!(TopicId::parse(text), None, "{text}");
         }
     }
 
@@ -441,13 +533,22 @@ mod tests {
             "v1;fill=1:9;again=1:9",
             "v1;in=0000000000000001:0",
             "v2",
+            "v3",
+            "v1;topic=",
+            "v1;topic=AAAAAAAAAAAAAAAAAAAAAA",
+            "v2;topic=q-1_AAAAAAAAAAAAAAAAAA",
+            "v3;topic=q-1_AAAAAAAAAAAAAAAAAA",
+            "v3;end=9;plan=0000000000000000",
+            "v1;end=9;plan=0000000000000000;topic=q-1_AAAAAAAAAAAAAAAAAA",
             "v2;end=9;plan=0000000000000000",
             "v2;end=9;plan=0000000000000000;joint=1",
             "v1;end=9;plan=0000000000000000;joint=0000000000000000000000000000000a",
         ] {
             assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Foreign { .. })), "{text}");
         }
-        assert!(matches!(Checkpoint::parse(5, "v3;end=9"), Err(CheckpointError::Newer { .. })));
+        for text in ["v4;end=9", "v4;topic=7"] {
+            assert!(matches!(Checkpoint::parse(5, text), Err(CheckpointError::Newer { .. })), "{text}");
+        }
         let backwards = Checkpoint::parse(9, "v1;end=9;plan=0000000000000000");
         assert_eq!(backwards, Err(CheckpointError::Backwards { offset: 9, end: 9 }));
     }

@@ -13,7 +13,7 @@ mod reject;
 mod token;
 
 pub use checkpoint::{
-    Checkpoint, CheckpointError, Intent, JointId, PartId, PlanFingerprint, Replay, Rewind, Stored,
+    Checkpoint, CheckpointError, Intent, JointId, PartId, PlanFingerprint, Replay, Rewind, Stored, TopicId,
 };
 pub use dead_letter::{DeadLetter, DeadLetterContext, DeadLetterHeader, DeadLetterId, Provenance, header};
 pub use fault::{Fault, FaultKind};
