@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tidegate_core::{
     Checkpoint, DeadLetterContext, Fault, FaultKind, OffsetRange, OffsetSet, PlanFingerprint, Records,
-    TopicPartition,
+    TopicId, TopicPartition,
 };
 use tidegate_pipeline::port::{CheckpointLog, Epoch, Rejected};
 use tokio::sync::{mpsc, oneshot};
@@ -143,15 +143,15 @@ impl Group {
     }
 }
 
-/// A list with these checkpoints' offsets and metadata.
+/// A list with these checkpoints' offsets and metadata, each in its topic if its id is known.
 pub(crate) fn offsets<'a>(
-    checkpoints: impl IntoIterator<Item = (&'a TopicPartition, &'a Checkpoint)>,
+    checkpoints: impl IntoIterator<Item = (&'a TopicPartition, &'a Checkpoint, Option<&'a TopicId>)>,
 ) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
-    for (source, checkpoint) in checkpoints {
+    for (source, checkpoint, topic) in checkpoints {
         let mut element = list.add_partition(&source.topic, source.partition);
         element.set_offset(Offset::Offset(checkpoint.offset)).expect("a checkpoint's offset has a number");
-        element.set_metadata(checkpoint.metadata());
+        element.set_metadata(checkpoint.metadata_in(topic));
     }
     list
 }
@@ -228,7 +228,7 @@ impl Committer {
             Err(fault) => return Some(CommitError { kind: Refusal::Whole, fault }),
         };
         let members = round.iter().flat_map(|commit| &commit.members);
-        let list = offsets(members.map(|(_, source, checkpoint)| (source, checkpoint)));
+        let list = offsets(members.map(|(_, source, checkpoint)| (source, checkpoint, held.topic(source))));
         let result = consumer.commit(&list, CommitMode::Sync);
         drop(held);
         result.err().map(|error| CommitError::of(&error, round, &self.address))
@@ -321,13 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_carries_the_intent_as_metadata() {
+    fn a_list_carries_the_intent_and_the_topic_as_metadata() {
         let range = tidegate_core::OffsetRange::new(3, 9).unwrap();
         let checkpoint = Checkpoint::intending(range, PlanFingerprint(1));
         let source = TopicPartition::new("t", 2);
-        let list = offsets([(&source, &checkpoint)]);
+        let topic = TopicId::parse("q-1_AAAAAAAAAAAAAAAAAA");
+        let list = offsets([(&source, &checkpoint, topic.as_ref())]);
         let element = list.find_partition("t", 2).unwrap();
         assert_eq!(element.offset(), Offset::Offset(3));
-        assert_eq!(Checkpoint::parse(3, element.metadata()), Ok(checkpoint));
+        assert_eq!(Checkpoint::parse_in(3, element.metadata()), Ok((checkpoint, topic)));
     }
 }

@@ -249,7 +249,7 @@ fn write(client: &Client, group: &Group, request: &mut Request) -> Result<(), Tr
     let Some(metadata) = consumer.group_metadata() else {
         return Err(transactions.abort(gone(&request.source)));
     };
-    let offsets = offsets([(&request.source, &request.checkpoint)]);
+    let offsets = offsets([(&request.source, &request.checkpoint, held.topic(&request.source))]);
     let committed = transactions.commit(Some((&offsets, &metadata)));
     drop(held);
     committed

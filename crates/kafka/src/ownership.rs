@@ -8,10 +8,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use tidegate_core::{Fault, FaultKind, TopicPartition};
+use tidegate_core::{Fault, FaultKind, TopicId, TopicPartition};
 use tidegate_pipeline::port::Epoch;
 
-type Epochs = HashMap<TopicPartition, Epoch>;
+type Epochs = HashMap<TopicPartition, Owned>;
+
+/// Under what a partition is owned.
+#[derive(Debug)]
+struct Owned {
+    epoch: Epoch,
+    topic: Option<TopicId>,
+}
 
 /// The partitions that may be committed, with their epochs.
 #[derive(Debug, Default)]
@@ -25,15 +32,19 @@ pub(crate) struct Ownership {
 pub(crate) struct Held<'a>(RwLockReadGuard<'a, Epochs>);
 
 impl Ownership {
-    /// Opens a fresh epoch for these partitions.
-    pub(crate) fn open<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Epoch {
+    /// Opens a fresh epoch for these partitions of these topics, as far as their ids are known.
+    pub(crate) fn open<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = (&'a TopicPartition, Option<TopicId>)>,
+    ) -> Epoch {
         let epoch = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             *last += 1;
             Epoch(*last)
         };
         let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
-        epochs.extend(partitions.into_iter().map(|partition| (partition.clone(), epoch)));
+        let owned = |(partition, topic): (&TopicPartition, _)| (partition.clone(), Owned { epoch, topic });
+        epochs.extend(partitions.into_iter().map(owned));
         epoch
     }
 
@@ -76,10 +87,15 @@ impl Held<'_> {
     /// A [`FaultKind::Fenced`] fault if it is not.
     pub(crate) fn check(&self, partition: &TopicPartition, epoch: Epoch) -> Result<(), Fault> {
         match self.0.get(partition) {
-            Some(current) if *current == epoch => Ok(()),
+            Some(current) if current.epoch == epoch => Ok(()),
             Some(_) => Err(fenced(partition, "was assigned anew")),
             None => Err(fenced(partition, "is not assigned to this process any more")),
         }
+    }
+
+    /// The topic whose partition is owned: what is committed is an offset of it, and of no other of its name.
+    pub(crate) fn topic(&self, partition: &TopicPartition) -> Option<&TopicId> {
+        self.0.get(partition).and_then(|owned| owned.topic.as_ref())
     }
 }
 
@@ -95,11 +111,11 @@ mod tests {
     fn an_epoch_ends_with_its_partition_and_never_returns() {
         let ownership = Ownership::default();
         let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
-        let first = ownership.open([&a, &b]);
+        let first = ownership.open([(&a, None), (&b, None)]);
         ownership.close([&a]);
         assert_eq!(ownership.hold().check(&b, first), Ok(()));
         assert_eq!(ownership.hold().check(&a, first).unwrap_err().kind, FaultKind::Fenced);
-        let second = ownership.open([&a]);
+        let second = ownership.open([(&a, None)]);
         assert!(second > first);
         assert_eq!(ownership.hold().check(&a, first).unwrap_err().kind, FaultKind::Fenced);
         assert_eq!(ownership.hold().check(&a, second), Ok(()));
@@ -109,7 +125,7 @@ mod tests {
     fn a_lost_partition_is_fenced_and_told_once() {
         let ownership = Ownership::default();
         let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
-        let epoch = ownership.open([&a, &b]);
+        let epoch = ownership.open([(&a, None), (&b, None)]);
         ownership.lose(&a);
         ownership.lose(&a);
         assert_eq!(ownership.hold().check(&a, epoch).unwrap_err().kind, FaultKind::Fenced);
@@ -121,7 +137,7 @@ mod tests {
     fn closing_waits_for_a_commit_under_way() {
         let ownership = Ownership::default();
         let partition = TopicPartition::new("t", 0);
-        let epoch = ownership.open([&partition]);
+        let epoch = ownership.open([(&partition, None)]);
         let (told, tell) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let held = ownership.hold();

@@ -4,6 +4,7 @@
 //! membership. What it reads waits in an [`EventQueue`] that is bounded by bytes.
 
 mod context;
+mod ids;
 mod reader;
 mod start;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidegate_core::TopicPartition;
 use tidegate_pipeline::port::{Source, SourceEvent};
@@ -111,6 +113,7 @@ pub struct SourceCounters {
     pub(crate) rebalances: AtomicU64,
     pub(crate) out_of_range: AtomicU64,
     pub(crate) foreign_checkpoints: AtomicU64,
+    pub(crate) recreated: AtomicU64,
     pub(crate) stalls: AtomicU64,
 }
 
@@ -122,7 +125,7 @@ impl SourceCounters {
     }
 
     /// Partitions whose offset was not in the log any more (retention overtook it, or the topic was
-    /// created anew) and that went to their first record. Records may have been missed.
+    /// created again and its id is not known) and that went to their first record. Records may have been missed.
     #[must_use]
     pub fn out_of_range(&self) -> u64 {
         self.out_of_range.load(Ordering::Relaxed)
@@ -132,6 +135,13 @@ impl SourceCounters {
     #[must_use]
     pub fn foreign_checkpoints(&self) -> u64 {
         self.foreign_checkpoints.load(Ordering::Relaxed)
+    }
+
+    /// Partitions that went to their first record because another topic has the name now: the topic was deleted and
+    /// created again.
+    #[must_use]
+    pub fn recreated(&self) -> u64 {
+        self.recreated.load(Ordering::Relaxed)
     }
 
     /// How often reading stopped because the pipeline did not take what was there.
@@ -243,6 +253,10 @@ fn consumer_config(
     config.set("statistics.interval.ms", "1000");
     config.set("queued.max.messages.kbytes", (queued / 1024).to_string());
     config.set("fetch.max.bytes", fetch.min(50 * 1024 * 1024).to_string());
+    // Topic ids are told by the log alone; see `ids`.
+    let debugged = config.get("debug").map_or(String::new(), |contexts| format!("{contexts},"));
+    config.set("debug", format!("{debugged}{}", ids::DEBUG_CONTEXT));
+    config.set_log_level(RDKafkaLogLevel::Debug);
     let heartbeat = (source.session_timeout / 4).min(Duration::from_secs(3));
     let strategy = match source.strategy {
         AssignmentStrategy::CooperativeSticky => "cooperative-sticky",

@@ -107,7 +107,9 @@ impl KafkaAdmin {
         blocking(move || {
             let doing = format!("reset the offsets of group `{group}` at `{}`", options.address());
             let viewer = group_viewer(&options, &group)?;
-            let committing = viewer.commit(&offsets(&checkpoints), CommitMode::Sync);
+            // Whoever starts from there finds out which topic it is.
+            let unnamed = checkpoints.iter().map(|(source, checkpoint)| (source, checkpoint, None));
+            let committing = viewer.commit(&offsets(unnamed), CommitMode::Sync);
             committing.map_err(|error| fault(&error, &doing))?;
             let sources: Vec<TopicPartition> = checkpoints.keys().cloned().collect();
             let found = committed(&viewer, &sources, TIMEOUT)?;

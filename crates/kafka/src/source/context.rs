@@ -2,7 +2,7 @@
 //! them between two polls.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tidegate_core::TopicPartition;
 use tracing::debug;
 
+use super::ids::TopicIds;
 use crate::client::{Quiet, log};
 
 /// A rebalance that waits to be acted on.
@@ -35,16 +36,30 @@ pub(crate) enum Change {
 pub(crate) struct SourceContext {
     /// Complaints.
     pub quiet: Quiet,
+    /// Which topics have the names that are read.
+    pub ids: TopicIds,
     changes: Mutex<VecDeque<Change>>,
     end_reached: Mutex<Option<i64>>,
     ends: Mutex<HashMap<String, HashMap<i32, i64>>>,
     closing: AtomicBool,
+    served: AtomicU64,
 }
 
 impl SourceContext {
     /// The next rebalance.
     pub(crate) fn next_change(&self) -> Option<Change> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Whether a rebalance waits to be acted on.
+    pub(crate) fn has_change(&self) -> bool {
+        !self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Grows with whatever is called back from polling. A poll that gives nothing, and in which it does not grow, has
+    /// found the queue empty.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// The offset at which the end of a partition was reported just now.
@@ -66,10 +81,13 @@ impl SourceContext {
 
 impl ClientContext for SourceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.ids.hear(message);
         log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.served.fetch_add(1, Ordering::Relaxed);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             *self.end_reached.lock().unwrap_or_else(PoisonError::into_inner) = offset_in(reason);
         } else {
@@ -78,6 +96,7 @@ impl ClientContext for SourceContext {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        self.served.fetch_add(1, Ordering::Relaxed);
         match serde_json::from_slice::<Statistics>(statistics) {
             Ok(statistics) => {
                 *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = statistics.ends();
@@ -89,6 +108,7 @@ impl ClientContext for SourceContext {
 
 impl ConsumerContext for SourceContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.served.fetch_add(1, Ordering::Relaxed);
         if self.closing.load(Ordering::SeqCst) {
             if let Err(error) = let_go(consumer, list) {
                 debug!(%error, "partitions given up while closing");

@@ -4,6 +4,7 @@
 //! pipeline: a member that does not poll loses its partitions.
 
 mod rebalance;
+mod topics;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Fault, OffsetRange, Records, TopicPartition};
+use tidegate_core::{Fault, OffsetRange, Records, TopicId, TopicPartition};
 use tidegate_pipeline::port::{Epoch, SourceEvent};
 use tracing::{debug, warn};
 
@@ -56,6 +57,10 @@ pub(super) struct Shared {
 struct Open {
     source: TopicPartition,
     epoch: Epoch,
+    /// The topic, if its id is known.
+    topic: Option<TopicId>,
+    /// Whether another topic has its name now: what comes is none of this one.
+    replaced: bool,
     /// The next offset that will be taken.
     position: i64,
     /// The end as it was last seen.
@@ -80,6 +85,8 @@ pub(super) struct Reader {
     outbox: VecDeque<SourceEvent>,
     stalled: bool,
     pausing: crate::queue::Pausing,
+    /// The version of the topics' ids that was compared with what is open.
+    ids_version: u64,
     duties: Duties,
     told: Option<(Fault, Instant)>,
     failed: bool,
@@ -103,6 +110,7 @@ impl Reader {
             outbox: VecDeque::new(),
             stalled: false,
             pausing: crate::queue::Pausing::default(),
+            ids_version: 0,
             duties: Duties::default(),
             told: None,
             failed: false,
@@ -151,11 +159,12 @@ impl Reader {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.compare_ids();
         let Some(index) = self.find(message.topic(), message.partition()) else { return };
         self.last = index;
         let open = &mut self.open[index];
         // A pause or a seek lets librdkafka fetch again what was under way.
-        if message.offset() < open.position {
+        if message.offset() < open.position || open.replaced {
             return;
         }
         push(&mut open.chunk, message);
@@ -295,7 +304,7 @@ impl Reader {
     /// A partition of that number has reached its end. Which topic's it is, the Rust client does not
     /// say; see [`Reader::at_end`].
     fn caught_up(&mut self, partition: i32, end: Option<i64>) {
-        let of_number = |(_, open): &(usize, &Open)| open.source.partition == partition;
+        let of_number = |(_, open): &(usize, &Open)| open.source.partition == partition && !open.replaced;
         let candidates: Vec<usize> = self.open.iter().enumerate().filter(of_number).map(|(i, _)| i).collect();
         for (index, position) in self.at_end(&candidates, end) {
             self.flush(index);
@@ -339,15 +348,22 @@ impl Reader {
     }
 
     /// Partitions whose next offset is not in the log any more go to its first record: behind what retention
-    /// took, if it took something, else under a new epoch, since the log is another one. Errors are tried again
-    /// later.
+    /// took, if it took something, else under a new epoch, since the log is another one; those of a topic that was
+    /// created again too, wherever they are. Errors are tried again later.
     fn check_range(&mut self) -> Result<(), Fault> {
         let sources: Vec<_> = self.open.iter().map(|open| open.source.clone()).collect();
+        self.identify(&sources, REQUEST_TIMEOUT)?;
         let found = watermarks(&self.consumer, &sources, REQUEST_TIMEOUT)?;
         let (mut overtaken, mut anew) = (Vec::new(), Vec::new());
         for open in &mut self.open {
             let Some(&(low, end)) = found.get(&open.source) else { continue };
             let (source, position) = (open.source.clone(), open.position);
+            if open.replaced {
+                self.shared.counters.recreated.fetch_add(1, Ordering::Relaxed);
+                warn!(%source, position, low, end, "another topic has this name now: going to its first record");
+                anew.push(source);
+                continue;
+            }
             if (low..=end).contains(&position) {
                 continue;
             }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, CheckpointError, Fault, FaultKind, Replay, Rewind, TopicPartition};
+use tidegate_core::{Checkpoint, CheckpointError, Fault, FaultKind, Replay, Rewind, TopicId, TopicPartition};
 
-use super::OffsetReset;
+use super::{OffsetReset, SourceContext};
 use crate::fault::fault;
 
 /// What a group committed for one partition.
@@ -24,8 +24,13 @@ pub(crate) struct CommittedOffset {
 impl CommittedOffset {
     /// The commit as a checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
+        self.read().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// The commit as a checkpoint, and of which topic it is.
+    fn read(&self) -> Result<(Checkpoint, Option<TopicId>), CheckpointError> {
         let metadata = self.metadata.as_deref().unwrap_or("\u{fffd}");
-        Checkpoint::parse(self.offset, metadata)
+        Checkpoint::parse_in(self.offset, metadata)
     }
 
     /// Whether a newer version has begun something here. Whoever cannot read what, and goes on all the same, would
@@ -40,6 +45,8 @@ impl CommittedOffset {
 pub(crate) struct Start {
     /// Where to go on.
     pub checkpoint: Checkpoint,
+    /// The topic, if its id is known.
+    pub topic: Option<TopicId>,
     /// The partition's end, read-committed.
     pub end: i64,
     /// What was unusual.
@@ -56,9 +63,14 @@ pub(crate) enum Remark {
         /// The offset that was committed.
         committed: i64,
     },
+    /// The committed offset is one of a topic that had the name before.
+    Recreated {
+        /// The offset that was committed.
+        committed: i64,
+    },
 }
 
-/// Decides where a partition starts.
+/// Decides where a partition of the topic `present` starts.
 ///
 /// An offset behind the log's end is left to the broker, whose answer to a fetch is final; a
 /// stable end that is read here may lag after a change of leader, and going back to the first
@@ -67,23 +79,33 @@ pub(crate) fn decide(
     committed: Option<&CommittedOffset>,
     (low, end): (i64, i64),
     reset: OffsetReset,
+    present: Option<TopicId>,
 ) -> Start {
     let Some(committed) = committed else {
         let offset = match reset {
             OffsetReset::Earliest => low,
             OffsetReset::Latest => end,
         };
-        return Start { checkpoint: Checkpoint::settled(offset), end, remark: None };
+        return Start { checkpoint: Checkpoint::settled(offset), topic: present, end, remark: None };
     };
+    let read = committed.read();
+    let former = read.as_ref().ok().and_then(|(_, topic)| topic.clone());
+    if former.is_some() && present.is_some() && former != present {
+        // Of this topic nothing has been read, and nothing is being inserted.
+        let remark = Some(Remark::Recreated { committed: committed.offset });
+        return Start { checkpoint: Checkpoint::settled(low), topic: present, end, remark };
+    }
+    let topic = present.or(former);
     if committed.offset < low {
         let remark = Some(Remark::Overtaken { committed: committed.offset });
-        let rewind = committed.checkpoint().ok().and_then(|checkpoint| overtaken(&checkpoint, low));
-        return Start { checkpoint: Checkpoint::settled(low).rewound(rewind), end, remark };
+        let rewind = read.ok().and_then(|(checkpoint, _)| overtaken(&checkpoint, low));
+        return Start { checkpoint: Checkpoint::settled(low).rewound(rewind), topic, end, remark };
     }
-    match committed.checkpoint() {
-        Ok(checkpoint) => Start { checkpoint, end, remark: None },
+    match read {
+        Ok((checkpoint, _)) => Start { checkpoint, topic, end, remark: None },
         Err(error) => Start {
             checkpoint: Checkpoint::settled(committed.offset),
+            topic,
             end,
             remark: Some(Remark::Foreign(error)),
         },
@@ -102,9 +124,9 @@ fn overtaken(checkpoint: &Checkpoint, low: i64) -> Option<Rewind> {
     checkpoint.rewind.or(filling)
 }
 
-/// Asks Kafka where these partitions start.
-pub(crate) fn resolve<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+/// Asks Kafka where these partitions start, of the topics that the consumer knows by their names.
+pub(crate) fn resolve(
+    consumer: &BaseConsumer<SourceContext>,
     partitions: &[TopicPartition],
     reset: OffsetReset,
     timeout: Duration,
@@ -123,7 +145,8 @@ pub(crate) fn resolve<C: ConsumerContext>(
     }
     let start = |partition: &TopicPartition| {
         let watermarks = watermarks.get(partition).copied().unwrap_or_default();
-        (partition.clone(), decide(committed.get(partition), watermarks, reset))
+        let present = consumer.context().ids.of(&partition.topic);
+        (partition.clone(), decide(committed.get(partition), watermarks, reset, present))
     };
     Ok(partitions.iter().map(start).collect())
 }
@@ -212,6 +235,10 @@ mod tests {
         CommittedOffset { offset, metadata: Some(metadata.to_owned()) }
     }
 
+    fn topic(n: u8) -> TopicId {
+        TopicId::parse(&format!("{n}AAAAAAAAAAAAAAAAAAAAA")).unwrap()
+    }
+
     #[track_caller]
     fn check(
         committed: Option<CommittedOffset>,
@@ -219,8 +246,9 @@ mod tests {
         reset: OffsetReset,
         expected: Checkpoint,
     ) -> Start {
-        let start = decide(committed.as_ref(), log, reset);
+        let start = decide(committed.as_ref(), log, reset, Some(topic(1)));
         assert_eq!(start.checkpoint, expected);
+        assert_eq!(start.topic, Some(topic(1)));
         assert_eq!(start.end, log.1);
         start
     }
@@ -239,6 +267,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_of_another_topic_of_the_name_counts_for_nothing() {
+        let intent = Checkpoint::intending(OffsetRange::new(4, 8).unwrap(), PlanFingerprint(7));
+        for checkpoint in [intent, Checkpoint::settled(4), Checkpoint::settled(40)] {
+            let offset = checkpoint.offset;
+            let of = |n| Some(committed(offset, &checkpoint.metadata_in(Some(&topic(n)))));
+            check(of(1), (3, 9), OffsetReset::Latest, checkpoint.clone());
+            let start = check(of(2), (3, 9), OffsetReset::Latest, Checkpoint::settled(3));
+            assert_eq!(start.remark, Some(Remark::Recreated { committed: offset }));
+        }
+    }
+
+    #[test]
+    fn a_topic_whose_id_is_not_told_is_the_one_that_was_committed() {
+        let committed = committed(4, &Checkpoint::settled(4).metadata_in(Some(&topic(2))));
+        let start = decide(Some(&committed), (3, 9), OffsetReset::Latest, None);
+        assert_eq!((start.checkpoint, start.topic), (Checkpoint::settled(4), Some(topic(2))));
+    }
+
+    #[test]
     fn foreign_metadata_is_settled_at_its_offset_and_remarked() {
         let start = check(Some(committed(4, "x")), (0, 9), OffsetReset::Earliest, Checkpoint::settled(4));
         assert!(matches!(start.remark, Some(Remark::Foreign(_))));
@@ -249,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_a_newer_version_has_begun_is_told_from_what_is_foreign() {
-        assert!(committed(4, "v3;end=9;what=ever").newer());
+        assert!(committed(4, "v4;end=9;what=ever").newer());
         assert!(!committed(4, "x").newer());
         assert!(
             !committed(4, "v2;end=9;plan=0000000000000000;joint=0000000000000000000000000000000a").newer()

@@ -8,4 +8,5 @@ mod checkpoints;
 mod dead_letters;
 mod groups;
 mod reading;
+mod recreated;
 mod refusals;

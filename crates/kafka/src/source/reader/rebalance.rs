@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
 use tidegate_core::{Checkpoint, Fault, FaultKind, Records, TopicPartition};
-use tidegate_pipeline::port::{Assignment, Epoch, SourceEvent};
+use tidegate_pipeline::port::{Assignment, SourceEvent};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{info, warn};
@@ -81,6 +81,7 @@ impl Reader {
             self.accept()?;
         }
         self.accept()?;
+        self.compare_ids();
         if std::mem::take(&mut self.duties.gone_check) {
             self.lose_gone();
         }
@@ -160,21 +161,28 @@ impl Reader {
         if self.duties.unanswered || !self.duties.singly {
             let given = self.duties.given.clone();
             self.duties.singly = true;
-            self.assign(&given, REQUEST_TIMEOUT)?;
-            self.duties.given.clear();
-            self.duties.unanswered = false;
+            if self.assign(&given, REQUEST_TIMEOUT)? {
+                self.duties.given.clear();
+                self.duties.unanswered = false;
+            }
             return Ok(());
         }
         // The next try begins with another one.
         self.duties.given.rotate_left(1);
-        if let Some(next) = self.duties.given.last().cloned() {
-            self.assign(&[next], LATE_TIMEOUT)?;
+        if let Some(next) = self.duties.given.last().cloned()
+            && self.assign(&[next], LATE_TIMEOUT)?
+        {
             self.duties.given.pop();
         }
         Ok(())
     }
 
-    fn assign(&mut self, given: &[TopicPartition], timeout: Duration) -> Result<(), Fault> {
+    /// Opens these partitions, unless the group has something else to say meanwhile.
+    fn assign(&mut self, given: &[TopicPartition], timeout: Duration) -> Result<bool, Fault> {
+        self.identify(given, timeout)?;
+        if self.consumer.context().has_change() {
+            return Ok(false);
+        }
         let starts = resolve(&self.consumer, given, self.reset, timeout)?;
         let mut list = TopicPartitionList::with_capacity(starts.len());
         // The eager protocol knows only whole assignments.
@@ -195,20 +203,29 @@ impl Reader {
         };
         assigned.map_err(|error| fault(&error, "take the assigned partitions"))?;
         self.remark(&starts);
-        let starts = starts.into_iter().map(|(source, start)| (source, start.checkpoint, start.end));
-        self.announce(starts.collect());
-        Ok(())
+        self.announce(starts);
+        Ok(true)
     }
 
     /// Opens an epoch for these partitions and tells the pipeline.
-    fn announce(&mut self, starts: Vec<(TopicPartition, Checkpoint, i64)>) {
+    fn announce(&mut self, starts: Vec<(TopicPartition, Start)>) {
         if starts.is_empty() {
             return;
         }
-        let epoch = self.shared.ownership.open(starts.iter().map(|(source, ..)| source));
+        let owned = starts.iter().map(|(source, start)| (source, start.topic.clone()));
+        let epoch = self.shared.ownership.open(owned);
         let mut assignments = Vec::with_capacity(starts.len());
-        for (source, checkpoint, end) in starts {
-            self.open.push(opened(source.clone(), epoch, checkpoint.offset, end));
+        for (source, Start { checkpoint, topic, end, .. }) in starts {
+            self.open.push(Open {
+                chunk: Records::new(source.clone()),
+                source: source.clone(),
+                epoch,
+                topic,
+                replaced: false,
+                position: checkpoint.offset,
+                end,
+                paused: None,
+            });
             assignments.push(Assignment { source, epoch, checkpoint, end });
         }
         info!(partitions = assignments.len(), epoch = epoch.0, "partitions assigned");
@@ -230,6 +247,11 @@ impl Reader {
                     let low = start.checkpoint.offset;
                     self.tell_missed(source, *committed, low);
                     warn!(%source, committed, low, "records after the committed offset are gone: going to the first record");
+                }
+                Some(Remark::Recreated { committed }) => {
+                    self.shared.counters.recreated.fetch_add(1, Ordering::Relaxed);
+                    let low = start.checkpoint.offset;
+                    warn!(%source, committed, low, "the committed offset is one of another topic of this name: going to the first record");
                 }
             }
         }
@@ -293,13 +315,9 @@ impl Reader {
         self.shared.ownership.close(partitions);
         let start = |source: &TopicPartition| {
             let (low, end) = watermarks[source];
-            (source.clone(), Checkpoint::settled(low), end)
+            let topic = self.consumer.context().ids.of(&source.topic);
+            (source.clone(), Start { checkpoint: Checkpoint::settled(low), topic, end, remark: None })
         };
         self.announce(partitions.iter().map(start).collect());
     }
-}
-
-fn opened(source: TopicPartition, epoch: Epoch, position: i64, end: i64) -> Open {
-    let chunk = Records::new(source.clone());
-    Open { source, epoch, position, end, chunk, paused: None }
 }
