@@ -11,6 +11,7 @@ mod model;
 mod normal;
 mod parse;
 mod print;
+mod tags;
 
 use std::collections::HashSet;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use crate::budget::{Budget, TooComplex};
 use crate::incompatibility::Incompatibility;
 use crate::json::{Dialect, Json, JsonError};
+use crate::language::Tagged;
 
 pub use logical::LogicalType;
 pub use model::{Enumeration, Field, Fixed, Name, Node, NodeId, Order, Record, Shape};
@@ -144,6 +146,12 @@ impl AvroSchema {
             Shape::Record(record) => record.field(name).is_some(),
             _ => false,
         }
+    }
+
+    /// The records and fields that have `confluent:tags`.
+    #[must_use]
+    pub fn tagged(&self) -> Vec<Tagged> {
+        tags::tagged(self)
     }
 
     /// Everything that keeps a reader with this schema from reading what was written with `writer`; by

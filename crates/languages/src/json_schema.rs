@@ -87,6 +87,12 @@ impl JsonSchema {
         self.document == other.document
     }
 
+    /// The properties that the outermost object names.
+    pub(crate) fn top_level_fields(&self) -> impl Iterator<Item = &str> {
+        let properties = self.document.get("properties").and_then(Json::as_object);
+        properties.into_iter().flat_map(|properties| properties.keys()).map(String::as_str)
+    }
+
     /// Whether the outermost object names this property.
     #[must_use]
     pub fn has_top_level_field(&self, name: &str) -> bool {

@@ -57,6 +57,37 @@ impl FromStr for Language {
     }
 }
 
+/// What in a schema has tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// Its full name.
+    pub path: String,
+    /// What it is.
+    pub kind: TaggedKind,
+    /// Its tags, in their order.
+    pub tags: Vec<String>,
+}
+
+/// What can have tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaggedKind {
+    /// A record.
+    Record,
+    /// A field of one.
+    Field,
+}
+
+impl TaggedKind {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "sr_record",
+            Self::Field => "sr_field",
+        }
+    }
+}
+
 /// A schema that others refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referenced {
@@ -176,12 +207,12 @@ impl ParsedSchema {
         }
     }
 
-    /// The text in another form; `None` if the language does not know the form.
+    /// The text in another form, by its name in any case; `None` if the language does not know the form.
     ///
     /// # Errors
     /// If the schema was stored by somebody who did not check it, and has no such form.
     pub fn formatted(&self, format: &str) -> Option<Result<String, ParseError>> {
-        match (self, format) {
+        match (self, format.to_ascii_lowercase().as_str()) {
             (Self::Avro(schema), "resolved") => Some(Ok(schema.resolved())),
             (Self::Protobuf(schema), format) => {
                 schema.formatted(format).map(|text| text.map_err(ParseError::from))
@@ -200,6 +231,26 @@ impl ParsedSchema {
             (Self::Json(a), Self::Json(b)) => Ok(a.equivalent(b)),
             (Self::Protobuf(a), Self::Protobuf(b)) => Ok(a.equivalent(b)),
             (Self::Avro(_) | Self::Json(_) | Self::Protobuf(_), _) => Ok(false),
+        }
+    }
+
+    /// What in the text has tags; `None` if they are not read in this language.
+    #[must_use]
+    pub fn tagged(&self) -> Option<Vec<Tagged>> {
+        match self {
+            Self::Avro(schema) => Some(schema.tagged()),
+            Self::Json(_) | Self::Protobuf(_) => None,
+        }
+    }
+
+    /// A field of the outermost object whose name is kept for others: those of JSON Schema that begin with
+    /// `$$`.
+    #[must_use]
+    pub fn restricted_field(&self) -> Option<&str> {
+        match self {
+            Self::Json(schema) => schema.top_level_fields().find(|name| name.starts_with("$$")),
+            // No name of theirs can have a `$`.
+            Self::Avro(_) | Self::Protobuf(_) => None,
         }
     }
 

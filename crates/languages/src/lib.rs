@@ -15,5 +15,6 @@ pub mod protobuf;
 pub use budget::TooComplex;
 pub use incompatibility::{Age, Incompatibility};
 pub use language::{
-    Language, ParseError, ParsedSchema, Policy, Referenced, Strictness, UnknownLanguage, Verdict,
+    Language, ParseError, ParsedSchema, Policy, Referenced, Strictness, Tagged, TaggedKind, UnknownLanguage,
+    Verdict,
 };
