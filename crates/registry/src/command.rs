@@ -3,6 +3,7 @@
 
 pub mod compatibility;
 pub mod delete;
+mod inherited;
 pub mod library;
 pub mod lookup;
 pub mod references;
@@ -56,6 +57,8 @@ pub struct SchemaRequest {
     pub schema_tags_to_add: Option<Vec<serde_json::Value>>,
     /// Tags to take out of it, likewise.
     pub schema_tags_to_remove: Option<Vec<serde_json::Value>>,
+    /// Whether it takes over the tags of the version before, likewise.
+    pub propagate_schema_tags: Option<bool>,
 }
 
 impl SchemaRequest {

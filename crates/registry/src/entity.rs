@@ -125,16 +125,22 @@ impl RuleSet {
     /// # Errors
     /// If rules have no or equal names, no type, or a mode that is not of their list.
     pub(crate) fn check(&self) -> Result<(), Problem> {
-        let migration = (&self.migration_rules, ["UPGRADE", "DOWNGRADE", "UPDOWN"]);
-        let others =
-            [&self.domain_rules, &self.encoding_rules].map(|rules| (rules, ["WRITE", "READ", "WRITEREAD"]));
-        for (rules, modes) in std::iter::once(migration).chain(others) {
-            let mut names = BTreeSet::new();
+        let migration = ("Migration", &self.migration_rules, ["UPGRADE", "DOWNGRADE", "UPDOWN"]);
+        let others = [("Domain", &self.domain_rules), ("Encoding", &self.encoding_rules)]
+            .map(|(list, rules)| (list, rules, ["WRITE", "READ", "WRITEREAD"]));
+        let mut names = BTreeSet::new();
+        for (list, rules, modes) in std::iter::once(migration).chain(others) {
             for rule in rules {
-                rule.check(&modes)?;
+                let name = rule.name.as_deref().unwrap_or_default();
                 if !names.insert(&rule.name) {
-                    let name = rule.name.as_deref().unwrap_or_default();
                     return Err(Problem::new(42210, format!("Found rule with duplicate name '{name}'")));
+                }
+                rule.check()?;
+                if !modes.contains(&rule.mode.as_str()) {
+                    let modes = modes.join(", ");
+                    let found = &rule.mode;
+                    let message = format!("{list} rules can only be {modes}; rule '{name}' is {found}");
+                    return Err(Problem::new(42210, message));
                 }
             }
         }
@@ -143,7 +149,7 @@ impl RuleSet {
 }
 
 impl Rule {
-    fn check(&self, modes: &[&str]) -> Result<(), Problem> {
+    fn check(&self) -> Result<(), Problem> {
         let refuse = |message: String| Err(Problem::new(42210, message));
         let Some(name) = &self.name else { return refuse("Missing rule name".to_owned()) };
         let mut chars = name.chars();
@@ -160,9 +166,11 @@ impl Rule {
         if self.executor.is_none() {
             return refuse("Missing rule type".to_owned());
         }
-        if !modes.contains(&self.mode.as_str()) {
-            let modes = modes.join(", ");
-            return refuse(format!("rule `{name}` has mode {}; expected one of {modes}", self.mode));
+        if self.kind != "CONDITION" && self.kind != "TRANSFORM" {
+            return refuse(format!(
+                "rule '{name}' is of kind {}; expected CONDITION or TRANSFORM",
+                self.kind
+            ));
         }
         Ok(())
     }
@@ -265,6 +273,12 @@ impl Mode {
             Self::Import => "IMPORT",
             Self::Forward => "FORWARD",
         }
+    }
+
+    /// Whether schemas come with ids of their own.
+    #[must_use]
+    pub const fn imports(self) -> bool {
+        matches!(self, Self::Import | Self::Forward)
     }
 
     /// Whether nothing may be written.

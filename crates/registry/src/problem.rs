@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::subject::Subject;
+
 /// An answer that is no: the body of the HTTP answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -76,6 +78,16 @@ impl Problem {
         let end = (0..=ECHO_MAX.min(sent.len())).rev().find(|at| sent.is_char_boundary(*at)).unwrap_or(0);
         let cut = if end < sent.len() { "..." } else { "" };
         Self::new(42201, format!("Invalid schema {}{cut}, details: {details}", &sent[..end]))
+    }
+
+    /// A schema that may not follow the subject's versions.
+    pub(crate) fn incompatible(subject: &Subject, reasons: &[String]) -> Self {
+        let message = format!(
+            "Schema being registered is incompatible with an earlier schema for subject \"{subject}\", \
+             details: [{}]",
+            reasons.join(", ")
+        );
+        Self::new(40901, message)
     }
 
     pub(crate) fn unknown_leader() -> Self {

@@ -29,6 +29,13 @@ pub struct Text {
     pub guid: Guid,
 }
 
+impl Text {
+    /// Makes the identity that of what is there.
+    pub(crate) fn state_guid(&mut self) {
+        self.guid = Guid::of(&self.text, &self.references, self.metadata.as_ref(), self.rules.as_ref());
+    }
+}
+
 /// A version of a subject.
 #[derive(Debug, Clone)]
 pub struct Version {

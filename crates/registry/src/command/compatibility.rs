@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_languages::{Age, ParsedSchema, Policy, Verdict};
+use tidegate_languages::{Age, ParsedSchema, Policy, Strictness, Verdict};
 
 use crate::command::library::Library;
 use crate::command::references::{self, Deleted};
 use crate::command::{SchemaRequest, Shared, Which, register};
-use crate::entity::{Config, Level, Metadata};
+use crate::entity::{Level, Metadata};
 use crate::problem::Problem;
 use crate::state::{State, Text};
 use crate::subject::Subject;
@@ -31,9 +31,11 @@ pub struct Comparison {
     pub level: Level,
     policy: Policy,
     validate_fields: bool,
+    /// The metadata property whose value tells which versions are compared, and the schema's value of it.
+    group: Option<(String, Option<String>)>,
     /// Names that the schema says no field has.
     reserved: Vec<String>,
-    /// The versions that count, newest first.
+    /// The live versions, newest first.
     pub earlier: Vec<Earlier>,
 }
 
@@ -42,32 +44,23 @@ impl Comparison {
     #[must_use]
     pub fn with_live(state: &State, subject: &Subject, metadata: Option<&Metadata>) -> Self {
         let config = state.config(subject);
-        let mut comparison = Self::of(&config);
-        let group = |metadata: Option<&Metadata>| {
-            let name = config.compatibility_group.as_ref()?;
-            metadata?.properties.get(name).cloned()
-        };
-        let ours = group(metadata);
-        comparison.reserved = reserved(metadata);
-        comparison.earlier = state
-            .versions(subject)
-            .into_iter()
-            .flat_map(|versions| versions.iter().rev())
+        let lenient = config.compatibility_policy.as_deref() == Some("LENIENT");
+        let group = config.compatibility_group.map(|name| {
+            let ours = property(metadata, &name).cloned();
+            (name, ours)
+        });
+        let versions = state.versions(subject).into_iter().flat_map(|versions| versions.iter().rev());
+        let earlier = versions
             .filter(|(_, version)| !version.deleted)
-            .filter(|(_, version)| group(version.schema.metadata.as_ref()) == ours)
             .map(|(number, version)| Earlier { version: *number, schema: Arc::clone(&version.schema) })
             .collect();
-        comparison
-    }
-
-    fn of(config: &Config) -> Self {
-        let lenient = config.compatibility_policy.as_deref() == Some("LENIENT");
         Self {
             level: config.compatibility_level.unwrap_or(Level::Backward),
             policy: if lenient { Policy::Lenient } else { Policy::Strict },
             validate_fields: config.validate_fields.unwrap_or(false),
-            reserved: Vec::new(),
-            earlier: Vec::new(),
+            group,
+            reserved: reserved(metadata),
+            earlier,
         }
     }
 
@@ -83,38 +76,45 @@ impl Comparison {
         context: &str,
         new: &ParsedSchema,
     ) -> Result<Vec<String>, Problem> {
-        if self.level == Level::None {
-            return Ok(Vec::new());
-        }
-        let n = if self.level.transitive() { self.earlier.len() } else { 1 };
-        for earlier in self.earlier.iter().take(n) {
+        let mut reasons = self.reserved_reasons(new);
+        let of_group = self.earlier.iter().filter(|earlier| {
+            let same = |(name, ours): &(String, Option<String>)| {
+                property(earlier.schema.metadata.as_ref(), name) == ours.as_ref()
+            };
+            self.group.as_ref().is_none_or(same)
+        });
+        let n = match self.level {
+            Level::None => 0,
+            level if level.transitive() => usize::MAX,
+            _ => 1,
+        };
+        for earlier in of_group.take(n) {
             let old = library.stored(context, &earlier.schema, || {
                 references::resolve(&shared.read(), context, &earlier.schema.references, Deleted::Allowed)
             })?;
-            let mut reasons = self.against(new, &old);
-            reasons.extend(self.reserved_reasons(new, &earlier.schema));
-            if reasons.is_empty() {
-                continue;
+            let differences = self.against(new, &old);
+            if !differences.is_empty() {
+                reasons.extend(differences);
+                reasons.push(format!("{{oldSchemaVersion: {}}}", earlier.version));
+                reasons.push(old_schema(&earlier.schema.text));
+                break;
             }
-            reasons.push(format!("{{oldSchemaVersion: {}}}", earlier.version));
-            reasons.push(old_schema(&earlier.schema.text));
-            reasons.push(format!(
-                "{{validateFields: '{}', compatibility: '{}'}}",
-                self.validate_fields,
-                self.level.as_str()
-            ));
-            return Ok(reasons);
         }
-        Ok(Vec::new())
+        if !reasons.is_empty() {
+            let (fields, level) = (self.validate_fields, self.level.as_str());
+            reasons.push(format!("{{validateFields: '{fields}', compatibility: '{level}'}}"));
+        }
+        Ok(reasons)
     }
 
-    /// What `validateFields` asks for: reserved names stay reserved, and no field has one.
-    fn reserved_reasons(&self, new: &ParsedSchema, old: &Text) -> Vec<String> {
+    /// What `validateFields` asks for, whatever the level: names that the newest version reserves stay
+    /// reserved, and no field has one.
+    fn reserved_reasons(&self, new: &ParsedSchema) -> Vec<String> {
         if !self.validate_fields {
             return Vec::new();
         }
-        let before = reserved(old.metadata.as_ref());
-        let freed = before.into_iter().filter(|name| !self.reserved.contains(name)).map(|name| {
+        let newest = self.earlier.first().and_then(|newest| newest.schema.metadata.as_ref());
+        let freed = reserved(newest).into_iter().filter(|name| !self.reserved.contains(name)).map(|name| {
             format!(
                 "{{errorType:'RESERVED_FIELD_REMOVED', description:'The new schema has reserved field {name} \
                  removed from its metadata which is present in the old schema's metadata.', \
@@ -149,9 +149,12 @@ impl Comparison {
 /// The metadata property with the names that no field may have, separated by commas.
 const RESERVED: &str = "confluent:reserved";
 
+fn property<'a>(metadata: Option<&'a Metadata>, name: &str) -> Option<&'a String> {
+    metadata?.properties.get(name)
+}
+
 fn reserved(metadata: Option<&Metadata>) -> Vec<String> {
-    let list = metadata.and_then(|metadata| metadata.properties.get(RESERVED));
-    let names = list.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    let names = property(metadata, RESERVED).into_iter().flat_map(|list| list.split(',')).map(str::trim);
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
@@ -203,7 +206,7 @@ pub fn check(
         }
         comparison
     };
-    let fresh = register::read(shared, subject, request, normalize)?;
+    let fresh = register::read(shared, subject, request, (normalize, Strictness::Fresh))?;
     comparison.reasons(shared, library, subject.context(), &fresh.parsed)
 }
 

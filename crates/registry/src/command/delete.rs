@@ -1,6 +1,6 @@
 //! Deleting: softly first, so that what was written can still be read, then for good.
 
-use crate::command::lookup::{Show, version};
+use crate::command::lookup::{Show, own_version};
 use crate::command::{Which, check_writable};
 use crate::problem::Problem;
 use crate::record::{Key, Record, SubjectValue, Value};
@@ -56,10 +56,8 @@ pub fn subject(state: &State, subject: &Subject, depth: Depth) -> Result<Deletio
             let numbers: Vec<i32> = versions.keys().copied().collect();
             numbers.iter().try_for_each(|number| check_referrers(state, subject, *number))?;
             let schema = |version: &i32| Key::Schema { subject: qualified.clone(), version: *version };
-            let mut keys: Vec<Key> = numbers.iter().rev().map(schema).collect();
-            keys.extend(state.own_mode(&qualified).map(|_| Key::Mode(qualified.clone())));
-            keys.extend(state.own_config(&qualified).map(|_| Key::Config(qualified.clone())));
-            let records = keys.into_iter().map(|key| Record { key, value: None }).collect();
+            let keys = numbers.iter().rev().map(schema).chain(own_settings(state, &qualified));
+            let records = keys.map(tombstone).collect();
             Ok(Deletion { versions: numbers, records })
         }
     }
@@ -72,35 +70,48 @@ pub fn subject(state: &State, subject: &Subject, depth: Depth) -> Result<Deletio
 pub fn one(state: &State, subject: &Subject, which: Which, depth: Depth) -> Result<Deletion, Problem> {
     check_writable(state, subject)?;
     let qualified = subject.qualified();
-    let show = if which == Which::Latest && depth == Depth::Soft { Show::Live } else { Show::All };
-    let found = version(state, subject, which, show)?;
+    let found = own_version(state, subject.clone(), which, Show::All)?;
     let number = found.version;
     let refuse = |code, what: &str| {
         Err(Problem::new(code, format!("Subject '{qualified}' Version {number} was {what}")))
     };
-    match (depth, found.entry.deleted) {
-        (Depth::Soft, true) => {
-            return refuse(40406, "soft deleted.Set permanent=true to delete permanently");
-        }
-        (Depth::Permanent, false) => {
-            return refuse(40407, "not deleted first before being permanently deleted");
-        }
-        (Depth::Soft, false) | (Depth::Permanent, true) => {}
+    if depth == Depth::Soft && found.entry.deleted {
+        return refuse(40406, "soft deleted.Set permanent=true to delete permanently");
     }
     check_referrers(state, subject, number)?;
-    let value = match depth {
+    let key = Key::Schema { subject: qualified.clone(), version: number };
+    let records = match depth {
         Depth::Soft => {
             let mut value = value_of(&qualified, number, &found.entry);
             value.deleted = true;
-            Some(Value::Schema(Box::new(value)))
+            vec![Record { key, value: Some(Value::Schema(Box::new(value))) }]
         }
-        Depth::Permanent => None,
+        Depth::Permanent if !found.entry.deleted => {
+            return refuse(40407, "not deleted first before being permanently deleted");
+        }
+        Depth::Permanent => {
+            let last = state.versions(subject).is_none_or(|versions| versions.len() == 1);
+            let own = last.then(|| own_settings(state, &qualified)).into_iter().flatten();
+            std::iter::once(key).chain(own).map(tombstone).collect()
+        }
     };
-    let key = Key::Schema { subject: qualified, version: number };
-    Ok(Deletion { versions: vec![number], records: vec![Record { key, value }] })
+    Ok(Deletion { versions: vec![number], records })
 }
 
-fn check_referrers(state: &State, subject: &Subject, number: i32) -> Result<(), Problem> {
+/// The keys of a subject's mode and settings, which go with its last version.
+fn own_settings(state: &State, qualified: &str) -> impl Iterator<Item = Key> {
+    let mode = state.own_mode(qualified).map(|_| Key::Mode(qualified.to_owned()));
+    let config = state.own_config(qualified).map(|_| Key::Config(qualified.to_owned()));
+    mode.into_iter().chain(config)
+}
+
+/// A record that takes back what the key says.
+pub(super) fn tombstone(key: Key) -> Record {
+    Record { key, value: None }
+}
+
+/// Refuses to delete what schemas refer to that are not deleted.
+pub(super) fn check_referrers(state: &State, subject: &Subject, number: i32) -> Result<(), Problem> {
     let live = |(context, id): &(String, i32)| {
         state.uses(context, *id).any(|(user, version)| {
             let user = state.versions(&Subject::parse(user, context));

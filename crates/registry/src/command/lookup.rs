@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tidegate_languages::Strictness;
+
 use crate::command::library::Library;
-use crate::command::register;
-use crate::command::{SchemaRequest, Shared, Which};
+use crate::command::register::{self, Candidates};
+use crate::command::{SchemaRequest, Shared, Which, inherited};
 use crate::problem::Problem;
 use crate::state::{State, Text, Version};
 use crate::subject::{DEFAULT_CONTEXT, Subject};
@@ -80,7 +82,6 @@ fn by_schema_in_context(
     (normalize, show): (bool, Show),
 ) -> Result<Found, Problem> {
     let subject = &aliased(&shared.read(), subject);
-    let all = show == Show::All;
     {
         let state = shared.read();
         let exists =
@@ -92,20 +93,22 @@ fn by_schema_in_context(
             return Ok(Found { subject: subject.clone(), version, entry });
         }
     }
-    let mut fresh = register::read(shared, subject, request, normalize)?;
-    let mut found = register::known(shared, library, subject, &fresh, all)?;
-    if found.is_none() && request.metadata.is_none() && request.rule_set.is_none() {
-        // A client that knows the text only means the version that has it, whatever is said about it.
-        let latest = {
+    let mut fresh = register::read(shared, subject, request, (normalize, Strictness::Stored))?;
+    let candidates = if show == Show::All { Candidates::All } else { Candidates::Live };
+    let mut found = register::known(shared, library, subject, &fresh, candidates)?;
+    if found.is_none() {
+        // A client that knows the text only means the version that has it, whatever is said about it there
+        // or by the settings.
+        let mut request = request.clone();
+        {
             let state = shared.read();
             let versions = state.versions(subject);
-            versions.and_then(|versions| versions.values().rfind(|one| show.counts(one)).cloned())
-        };
-        if let Some(latest) = latest {
-            fresh.text.metadata.clone_from(&latest.schema.metadata);
-            fresh.text.rules.clone_from(&latest.schema.rules);
-            found = register::known(shared, library, subject, &fresh, all)?;
+            let latest = versions.and_then(|versions| versions.values().rfind(|one| !one.deleted));
+            inherited::said_about(&mut request, latest, state.config(subject));
         }
+        (fresh.text.metadata, fresh.text.rules) = (request.metadata, request.rule_set);
+        fresh.text.state_guid();
+        found = register::known(shared, library, subject, &fresh, candidates)?;
     }
     let (version, entry) = found.ok_or_else(Problem::schema_not_found)?;
     Ok(Found { subject: subject.clone(), version, entry })
@@ -124,17 +127,25 @@ fn verbatim(state: &State, subject: &Subject, request: &SchemaRequest, show: Sho
         .map(|(number, version)| (*number, version.clone()))
 }
 
-/// One version of a subject.
+/// One version of a subject, or of the one that it stands for.
 ///
 /// # Errors
 /// If there is no such subject or version.
 pub fn version(state: &State, subject: &Subject, which: Which, show: Show) -> Result<Found, Problem> {
-    let subject = aliased(state, subject);
+    own_version(state, aliased(state, subject), which, show)
+}
+
+/// One version of exactly this subject.
+///
+/// # Errors
+/// If there is no such subject or version.
+pub fn own_version(state: &State, subject: Subject, which: Which, show: Show) -> Result<Found, Problem> {
     let versions = state.versions(&subject);
     let versions = versions.filter(|versions| versions.values().any(|one| show.counts(one)));
     let versions = versions.ok_or_else(|| Problem::subject_not_found(&subject.qualified()))?;
     let found = match which {
-        Which::Latest => versions.iter().rfind(|(_, version)| show.counts(version)),
+        // The latest one is never a deleted one, whoever asks.
+        Which::Latest => versions.iter().rfind(|(_, version)| Show::Live.counts(version)),
         Which::Number(number) => versions.get_key_value(&number).filter(|(_, version)| show.counts(version)),
     };
     let (number, entry) = found.ok_or_else(|| Problem::version_not_found(which.number()))?;

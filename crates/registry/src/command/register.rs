@@ -8,8 +8,8 @@ use tidegate_languages::{Language, ParsedSchema, Strictness};
 use crate::command::compatibility::Comparison;
 use crate::command::library::{self, Library};
 use crate::command::references::{self, Deleted};
-use crate::command::{SchemaRequest, Shared, check_writable};
-use crate::entity::{Config, Metadata, Mode, Reference, Rule, RuleSet};
+use crate::command::{SchemaRequest, Shared, check_writable, inherited};
+use crate::entity::{Metadata, Mode, Reference, RuleSet};
 use crate::guid::Guid;
 use crate::problem::Problem;
 use crate::record::{Key, Record, Value};
@@ -18,9 +18,6 @@ use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 /// The longest text that is taken, in bytes: some hundred times the longest that people have.
 pub const SCHEMA_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The metadata property that repeats the version.
-const VERSION_PROPERTY: &str = "confluent:version";
 
 /// A schema that was sent, read.
 #[derive(Debug)]
@@ -91,7 +88,13 @@ fn given_id(request: &SchemaRequest) -> Option<i32> {
     request.id.filter(|id| *id >= 0)
 }
 
-/// Reads a schema that was sent, with the references that it makes.
+/// The version that a request names: 0 if it names none, negative for the latest.
+fn given_version(request: &SchemaRequest) -> i32 {
+    request.version.unwrap_or(0)
+}
+
+/// Reads a schema that was sent, with the references that it makes. One that was stored elsewhere, or may
+/// have been, may refer to what is deleted.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -99,7 +102,7 @@ pub fn read(
     shared: &Shared,
     subject: &Subject,
     request: &SchemaRequest,
-    normalize: bool,
+    (normalize, strictness): (bool, Strictness),
 ) -> Result<Fresh, Problem> {
     let text = request.schema.as_deref().unwrap_or_default();
     check_length(text)?;
@@ -112,22 +115,32 @@ pub fn read(
     if let Some(rules) = &request.rule_set {
         rules.check()?;
     }
-    let (normalize, strictness, pinned, texts) = {
+    let (normalize, strictness, fields_validated, pinned, texts) = {
         let state = shared.read();
         let config = state.config(subject);
         let given = request.references.as_deref().unwrap_or_default();
         let mut pinned = references::pinned(&state, subject.context(), given)?;
         let normalize = normalize || config.normalize.unwrap_or(false);
+        let deleted = match strictness {
+            Strictness::Fresh => Deleted::Refused,
+            Strictness::Stored => Deleted::Allowed,
+        };
         let validated = config.validate_new_schemas.unwrap_or(true);
-        let strictness = if validated { Strictness::Fresh } else { Strictness::Stored };
+        let strictness = if validated { strictness } else { Strictness::Stored };
         if normalize {
             pinned.sort();
             pinned.dedup();
         }
-        let texts = references::resolve(&state, subject.context(), &pinned, Deleted::Refused)?;
-        (normalize, strictness, pinned, texts)
+        let texts = references::resolve(&state, subject.context(), &pinned, deleted)?;
+        // What is imported is taken as it comes.
+        let fields_validated = config.validate_fields == Some(true) && !state.mode(subject).imports();
+        (normalize, strictness, fields_validated, pinned, texts)
     };
     let parsed = library::parse(language, text, &texts, strictness)?;
+    if let Some(name) = parsed.restricted_field().filter(|_| fields_validated) {
+        let details = format!("field `{name}` begins with `$$`, which `validateFields` does not allow");
+        return Err(Problem::invalid_schema(text, &details));
+    }
     let stored = if normalize { parsed.normalized() } else { parsed.canonical() };
     // Indentation alone can make a text longer than what was sent.
     check_length(&stored)?;
@@ -177,39 +190,87 @@ pub fn register(
     let (mode, request, comparison) = {
         let state = shared.read();
         let mode = check_mode(&state, subject, id)?;
-        let request = completed(&state, subject, request);
+        // What is imported is taken as it comes.
+        let request = match mode.imports() {
+            true => request.clone(),
+            false => inherited::completed(request, latest(&state, subject), state.config(subject)),
+        };
         let comparison = Comparison::with_live(&state, subject, request.metadata.as_ref());
         (mode, request, comparison)
     };
-    let mut fresh = read(shared, subject, &request, normalize)?;
-    if id.is_none() {
-        if let Some((version, entry)) = known(shared, library, subject, &fresh, false)? {
+    let strictness = if id.is_some() { Strictness::Stored } else { Strictness::Fresh };
+    let again = |fresh: &Fresh| repeated(shared, library, subject, (fresh, &request));
+    let mut fresh = match read(shared, subject, &request, (normalize, strictness)) {
+        Ok(fresh) => fresh,
+        // What is there already need not have been checked as strictly.
+        Err(problem) => {
+            let lax = read(shared, subject, &request, (normalize, Strictness::Stored));
+            let Ok(Some((version, entry))) = lax.and_then(|lax| again(&lax)) else { return Err(problem) };
             return Ok(Outcome::Known { version, entry });
         }
+    };
+    if let Some((version, entry)) = again(&fresh)? {
+        return Ok(Outcome::Known { version, entry });
+    }
+    if !mode.imports() {
         let reasons = comparison.reasons(shared, library, subject.context(), &fresh.parsed)?;
-        if !reasons.is_empty() && mode == Mode::ReadWrite {
-            return Err(Problem::new(
-                40901,
-                format!(
-                    "Schema being registered is incompatible with an earlier schema for subject \"{}\", \
-                     details: [{}]",
-                    subject.qualified(),
-                    reasons.join(", ")
-                ),
-            ));
+        if !reasons.is_empty() {
+            return Err(Problem::incompatible(subject, &reasons));
         }
     }
     let state = shared.read();
-    let version = match request.version.filter(|version| *version > 0 && id.is_some()) {
-        Some(version) => version,
-        None => state.version_max(subject) + 1,
-    };
-    restate_version(&mut fresh.text, version);
+    let version = new_version(&state, subject, &request, mode)?;
+    if !mode.imports() {
+        inherited::state_version(&mut fresh.text, version, given_version(&request) != 0);
+    }
     let id = new_id(&state, subject, &fresh.text, (id, taken))?;
     let schema = state.by_id(subject.context(), id).cloned().unwrap_or_else(|| Arc::new(fresh.text));
     let entry = Version { id, schema, deleted: false, written_at: None };
     let records = records(&state, subject, version, &entry);
     Ok(Outcome::New { version, entry, records })
+}
+
+/// The version that a registration repeats: any live one of the subject; if it asks for the latest one, that
+/// one; none if it names its own. An import repeats what has its id.
+fn repeated(
+    shared: &Shared,
+    library: &Library,
+    subject: &Subject,
+    (fresh, request): (&Fresh, &SchemaRequest),
+) -> Result<Option<(i32, Version)>, Problem> {
+    let candidates = match given_version(request) {
+        0 => Candidates::Live,
+        -1 => Candidates::Latest,
+        _ => return Ok(None),
+    };
+    let found = known(shared, library, subject, fresh, candidates)?;
+    Ok(found.filter(|(_, entry)| given_id(request).is_none_or(|id| id == entry.id)))
+}
+
+/// The number of the new version.
+fn new_version(
+    state: &State,
+    subject: &Subject,
+    request: &SchemaRequest,
+    mode: Mode,
+) -> Result<i32, Problem> {
+    let next = state.version_max(subject).checked_add(1);
+    let next = next.ok_or_else(|| Problem::new(50001, format!("subject {subject} has no version left")))?;
+    match given_version(request) {
+        ..=0 => Ok(next),
+        given if given == next || mode.imports() => Ok(given),
+        given => {
+            let text = request.schema.as_deref().unwrap_or_default();
+            let details = format!(
+                "Version is not one more than previous version: found {given}, expected {next}, or none"
+            );
+            Err(Problem::invalid_schema(text, &details))
+        }
+    }
+}
+
+fn latest<'a>(state: &'a State, subject: &Subject) -> Option<&'a Version> {
+    state.versions(subject)?.values().rfind(|version| !version.deleted)
 }
 
 fn check_mode(state: &State, subject: &Subject, id: Option<i32>) -> Result<Mode, Problem> {
@@ -223,53 +284,15 @@ fn check_mode(state: &State, subject: &Subject, id: Option<i32>) -> Result<Mode,
     Err(Problem::not_permitted(format!("Subject {name} in context {context} is not in {needed} mode")))
 }
 
-/// The request with what it leaves out taken from the latest version and from the settings.
-fn completed(state: &State, subject: &Subject, request: &SchemaRequest) -> SchemaRequest {
-    let mut request = request.clone();
-    let config = state.config(subject);
-    let versions = state.versions(subject);
-    let latest = versions.and_then(|versions| versions.values().rfind(|version| !version.deleted));
-    if let Some(latest) = latest {
-        if request.schema.as_deref().unwrap_or_default().is_empty() {
-            request.schema = Some(latest.schema.text.clone());
-            request.schema_type = Some(latest.schema.language.as_str().to_owned());
-            request.references.get_or_insert_with(|| latest.schema.references.clone());
-        }
-        request.metadata = request.metadata.or_else(|| latest.schema.metadata.clone());
-        request.rule_set = request.rule_set.or_else(|| latest.schema.rules.clone());
-    }
-    let Config { default_metadata, override_metadata, default_rule_set, override_rule_set, .. } = config;
-    request.metadata = [default_metadata, request.metadata, override_metadata]
-        .into_iter()
-        .flatten()
-        .reduce(|below, above| merged_metadata(below, &above));
-    request.rule_set = [default_rule_set, request.rule_set, override_rule_set]
-        .into_iter()
-        .flatten()
-        .reduce(|below, above| merged_rules(below, &above));
-    request
-}
-
-fn merged_metadata(mut below: Metadata, above: &Metadata) -> Metadata {
-    for (path, tags) in &above.tags {
-        below.tags.entry(path.clone()).or_default().extend(tags.iter().cloned());
-    }
-    below.properties.extend(above.properties.clone());
-    below.sensitive.extend(above.sensitive.iter().cloned());
-    below
-}
-
-fn merged_rules(below: RuleSet, above: &RuleSet) -> RuleSet {
-    let merge = |below: Vec<Rule>, above: &[Rule]| -> Vec<Rule> {
-        let kept = below.into_iter().filter(|rule| above.iter().all(|other| other.name != rule.name));
-        kept.chain(above.iter().cloned()).collect()
-    };
-    RuleSet {
-        migration_rules: merge(below.migration_rules, &above.migration_rules),
-        domain_rules: merge(below.domain_rules, &above.domain_rules),
-        encoding_rules: merge(below.encoding_rules, &above.encoding_rules),
-        enable_at: above.enable_at.clone().or(below.enable_at),
-    }
+/// The versions that may be found to have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Candidates {
+    /// Soft-deleted ones too.
+    All,
+    /// Those that are not.
+    Live,
+    /// The newest of those.
+    Latest,
 }
 
 /// The version of the subject that has the schema, to the byte or in other words.
@@ -278,13 +301,14 @@ pub(super) fn known(
     library: &Library,
     subject: &Subject,
     fresh: &Fresh,
-    deleted: bool,
+    which: Candidates,
 ) -> Result<Option<(i32, Version)>, Problem> {
     let candidates: Vec<(i32, Version)> = {
         let state = shared.read();
         let versions = state.versions(subject).into_iter().flatten().rev();
         versions
-            .filter(|(_, version)| deleted || !version.deleted)
+            .filter(|(_, version)| which == Candidates::All || !version.deleted)
+            .take(if which == Candidates::Latest { 1 } else { usize::MAX })
             .map(|(number, version)| (*number, version.clone()))
             .collect()
     };
@@ -294,10 +318,11 @@ pub(super) fn known(
     }
     for (version, entry) in candidates {
         let schema = &entry.schema;
+        // One text may have everything in it that the other refers to.
         let comparable = schema.language == fresh.text.language
-            && schema.references == fresh.text.references
-            && schema.metadata == fresh.text.metadata
-            && schema.rules == fresh.text.rules;
+            && (schema.references == fresh.text.references || fresh.text.references.is_empty())
+            && schema.rules == fresh.text.rules
+            && inherited::same_metadata(fresh.text.metadata.as_ref(), schema.metadata.as_ref(), version);
         if !comparable {
             continue;
         }
@@ -311,14 +336,6 @@ pub(super) fn known(
         }
     }
     Ok(None)
-}
-
-/// Metadata that repeats the version says the new one.
-fn restate_version(text: &mut Text, version: i32) {
-    let Some(metadata) = &mut text.metadata else { return };
-    let Some(stated) = metadata.properties.get_mut(VERSION_PROPERTY) else { return };
-    *stated = version.to_string();
-    text.guid = Guid::of(&text.text, &text.references, text.metadata.as_ref(), text.rules.as_ref());
 }
 
 /// The id of the schema in its context: the one that it has, the one that is imported, or the next.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use crate::command::check_writable;
+use crate::command::delete::{check_referrers, tombstone};
 use crate::entity::{Config, Level, Mode};
 use crate::problem::Problem;
 use crate::record::{ConfigValue, Key, ModeValue, Record, SubjectValue, Value};
@@ -11,6 +12,9 @@ use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 /// Members of a request that become settings as they are. The level has a name of its own here.
 const LEVEL: &str = "compatibility";
+
+/// The policy's. What is stored already may have been by a registry that knows more of them.
+const POLICY: &str = "compatibilityPolicy";
 
 /// The record that changes the settings of a scope: members that are null are cleared, absent ones stay.
 ///
@@ -46,12 +50,12 @@ pub fn put_config(state: &State, scope: &Subject, request: &Map<String, Json>) -
     for rules in [&config.default_rule_set, &config.override_rule_set].into_iter().flatten() {
         rules.check()?;
     }
-    if let Some(policy) = &config.compatibility_policy
-        && !["STRICT", "LENIENT", "LOGICAL"].contains(&policy.as_str())
+    if let Some(policy) = config.compatibility_policy.as_ref().filter(|_| request.contains_key(POLICY))
+        && !["STRICT", "LENIENT"].contains(&policy.as_str())
     {
         return Err(Problem::new(
             42203,
-            format!("Invalid compatibility policy `{policy}`. Valid values are STRICT, LENIENT and LOGICAL"),
+            format!("Invalid compatibility policy `{policy}`. Valid values here are STRICT and LENIENT"),
         ));
     }
     let subject = Some(qualified.clone()).filter(|scope| !scope.is_empty());
@@ -71,7 +75,7 @@ pub fn delete_config(state: &State, scope: &Subject) -> Result<(Config, Record),
         None if scope.name().is_empty() => state.config(scope),
         None => return Err(Problem::subject_not_found(&qualified)),
     };
-    Ok((old, Record { key: Key::Config(qualified), value: None }))
+    Ok((old, tombstone(Key::Config(qualified))))
 }
 
 /// The records that change the mode of a scope.
@@ -83,20 +87,32 @@ pub fn put_mode(state: &State, scope: &Subject, mode: &str, force: bool) -> Resu
     let qualified = scope.qualified();
     let subject = Some(qualified.clone()).filter(|scope| !scope.is_empty());
     let mut records = Vec::new();
-    if mode == Mode::Import && state.mode(scope) != Mode::Import {
-        let inside = |name: &str| {
-            let other = Subject::parse(name, DEFAULT_CONTEXT);
-            other.context() == scope.context() && (scope.name().is_empty() || other == *scope)
-        };
-        let mut subjects = state.subjects().filter(|(name, _)| inside(name));
-        if !force && subjects.any(|(_, versions)| versions.values().any(|version| !version.deleted)) {
-            return Err(Problem::not_permitted("Cannot import since found existing subjects"));
-        }
+    if mode == Mode::Import && state.mode(scope) != Mode::Import && !force {
+        records = cleared(state, scope)?;
         let value = Value::Subject(SubjectValue { subject: subject.clone(), version: None });
         records.push(Record { key: Key::ClearSubject(qualified.clone()), value: Some(value) });
     }
     let value = Value::Mode(ModeValue { subject, mode });
     records.push(Record { key: Key::Mode(qualified), value: Some(value) });
+    Ok(records)
+}
+
+/// The records that delete what is soft-deleted in a scope for good.
+fn cleared(state: &State, scope: &Subject) -> Result<Vec<Record>, Problem> {
+    let mut records = Vec::new();
+    for (name, versions) in state.subjects() {
+        let subject = Subject::parse(name, DEFAULT_CONTEXT);
+        if subject.context() != scope.context() || !(scope.name().is_empty() || subject == *scope) {
+            continue;
+        }
+        if versions.values().any(|version| !version.deleted) {
+            return Err(Problem::not_permitted("Cannot import since found existing subjects"));
+        }
+        for version in versions.keys() {
+            check_referrers(state, &subject, *version)?;
+            records.push(tombstone(Key::Schema { subject: name.to_owned(), version: *version }));
+        }
+    }
     Ok(records)
 }
 
@@ -114,7 +130,7 @@ pub fn delete_mode(state: &State, scope: &Subject, inside: bool) -> Result<(Mode
     };
     let inner = state.modes_inside(scope).filter(|_| inside).map(str::to_owned);
     let scopes = inner.chain([qualified]);
-    Ok((old, scopes.map(|scope| Record { key: Key::Mode(scope), value: None }).collect()))
+    Ok((old, scopes.map(|scope| tombstone(Key::Mode(scope))).collect()))
 }
 
 /// Forgets a context, and with it which ids it gave.
@@ -128,6 +144,6 @@ pub fn delete_context(state: &State, context: &str) -> Result<Vec<Record>, Probl
     }
     // The default context is there without a record.
     let exists = context != DEFAULT_CONTEXT && state.contexts().any(|known| known == context);
-    let record = Record { key: Key::Context(context.to_owned()), value: None };
+    let record = tombstone(Key::Context(context.to_owned()));
     Ok(exists.then_some(record).into_iter().collect())
 }

@@ -39,4 +39,23 @@ async fn a_version_is_deleted_softly_and_then_for_good() {
     assert_eq!(stack.ask("DELETE", "/subjects/s/versions/2?permanent=true", Value::Null).await.0, 200);
     stack.refuses("DELETE", "/subjects/s/versions/2", Value::Null, 40402).await;
     assert_eq!(stack.register("s", &record("R", &["a"])).await["version"], 1);
+    // A subject's settings go with its last version.
+    stack.ask("PUT", "/config/s", json!({"compatibility": "NONE"})).await;
+    stack.ask("PUT", "/mode/s", json!({"mode": "READWRITE"})).await;
+    stack.ask("DELETE", "/subjects/s/versions/1", Value::Null).await;
+    stack.refuses("DELETE", "/subjects/s/versions/latest", Value::Null, 40402).await;
+    assert_eq!(stack.ask("DELETE", "/subjects/s/versions/1?permanent=true", Value::Null).await.0, 200);
+    stack.refuses("GET", "/config/s", Value::Null, 40408).await;
+    stack.refuses("GET", "/mode/s", Value::Null, 40409).await;
+}
+
+#[tokio::test]
+async fn a_subject_that_stands_for_another_is_not_deleted_in_its_place() {
+    let stack = Stack::start().await;
+    stack.register("real", "\"int\"").await;
+    stack.ask("PUT", "/config/other", json!({"alias": "real"})).await;
+    assert_eq!(stack.get("/subjects/other/versions/1").await["subject"], "real");
+    stack.refuses("DELETE", "/subjects/other/versions/1", Value::Null, 40401).await;
+    stack.refuses("DELETE", "/subjects/other", Value::Null, 40401).await;
+    assert_eq!(stack.get("/subjects?deleted=true").await, json!(["real"]));
 }

@@ -9,5 +9,6 @@ mod deletes;
 mod election;
 mod hostile;
 mod log;
+mod metadata;
 mod settings;
 mod stack;

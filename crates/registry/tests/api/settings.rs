@@ -65,6 +65,11 @@ async fn an_import_keeps_the_ids_that_it_brings() {
     let clash = json!({"schema": "\"float\"", "id": 42});
     let said = stack.refuses("POST", "/subjects/s/versions", clash, 42205).await;
     assert_eq!(said, "Overwrite new schema with id 42 in context . is not permitted.");
+    // The same once more is no new version; nor is an import checked or completed.
+    let again = stack.register_as("s", json!({"schema": "\"long\"", "id": 42})).await;
+    assert_eq!(again["version"], 7);
+    let loose = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}"#;
+    stack.register_as("loose", json!({"schema": loose, "id": 41})).await;
     stack.ask("PUT", "/mode", json!({"mode": "READWRITE"})).await;
     stack.refuses("POST", "/subjects/s/versions", json!({"schema": "\"int\"", "id": 9}), 42205).await;
     assert_eq!(stack.register("t", "\"double\"").await["id"], 43);
@@ -120,4 +125,27 @@ async fn new_schemas_are_checked_unless_the_settings_say_otherwise() {
     stack.ask("PUT", "/config/s", json!({"validateNewSchemas": false})).await;
     assert_eq!(stack.register("s", loose).await["id"], 1);
     stack.refuses("POST", "/subjects/t/versions", json!({"schema": loose}), 42201).await;
+}
+
+#[tokio::test]
+async fn an_import_begins_without_what_was_softly_deleted() {
+    let mut stack = Stack::start().await;
+    stack.register("s", "\"int\"").await;
+    stack.ask("DELETE", "/subjects/s", Value::Null).await;
+    assert_eq!(stack.ask("PUT", "/mode/s?force=true", json!({"mode": "IMPORT"})).await.0, 200);
+    assert_eq!(
+        stack.get("/subjects?deleted=true").await,
+        json!(["s"]),
+        "forced, it takes things as they are"
+    );
+    stack.ask("DELETE", "/mode/s", Value::Null).await;
+    assert_eq!(
+        stack.ask("PUT", "/mode/s", json!({"mode": "import"})).await,
+        (200, json!({"mode": "import"}))
+    );
+    for _ in 0..2 {
+        assert_eq!(stack.get("/subjects?deleted=true").await, json!([]));
+        stack.restart().await;
+    }
+    assert_eq!(stack.register_as("s", json!({"schema": "\"long\"", "id": 1, "version": 1})).await["id"], 1);
 }
