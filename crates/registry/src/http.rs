@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod forward;
+mod parameters;
 mod read;
 mod request;
 mod write;
@@ -122,6 +123,7 @@ fn weight(headers: &HeaderMap) -> u32 {
 
 /// The answer to a call: ours or, if it writes and another registry leads, the leader's.
 async fn answered(desk: &Desk, call: &Call, content_type: &'static str) -> Result<Response, Problem> {
+    call.check_parameters()?;
     if call.writes()
         && let Some(leader) = desk.registry.other_leader().await
     {
@@ -161,9 +163,15 @@ fn known(path: &[&str]) -> bool {
     matches!(
         path,
         [] | ["schemas" | "subjects" | "config" | "mode" | "contexts"]
+            | ["schemas", "types"]
+            | ["schemas", "ids" | "guids", _]
+            | ["schemas", "ids", _, "schema" | "subjects" | "versions"]
+            | ["schemas", "guids", _, "ids"]
             | ["subjects" | "config" | "mode" | "contexts", _]
             | ["subjects", _, "versions" | "metadata"]
             | ["subjects", _, "versions", _]
+            | ["subjects", _, "versions", _, "schema" | "referencedby" | "tags"]
+            | ["v1", "metadata", "id" | "version" | "deployment"]
             | ["compatibility", "subjects", _, "versions"]
             | ["compatibility", "subjects", _, "versions", _]
     )

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tidegate_languages::Tagged;
 
 use crate::command::lookup::Found;
 use crate::entity::{Metadata, Reference, RuleSet};
@@ -99,6 +100,28 @@ fn none_or_empty<T>(items: &&[T]) -> bool {
     items.is_empty()
 }
 
+/// What in a schema has tags.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SchemaTags {
+    schema_entity: SchemaEntity,
+    tags: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SchemaEntity {
+    entity_path: String,
+    entity_type: &'static str,
+}
+
+impl From<Tagged> for SchemaTags {
+    fn from(tagged: Tagged) -> Self {
+        let Tagged { path, kind, tags } = tagged;
+        Self { schema_entity: SchemaEntity { entity_path: path, entity_type: kind.as_str() }, tags }
+    }
+}
+
 /// A version of a subject.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +138,9 @@ pub(super) struct SchemaBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Metadata>,
     schema: &'a str,
+    /// If they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schema_tags: Option<Vec<SchemaTags>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +164,7 @@ impl<'a> SchemaBody<'a> {
             references,
             metadata,
             schema,
+            schema_tags: None,
             ts: found.entry.written_at.filter(|_| dialect == Dialect::V8),
             deleted: (dialect == Dialect::V8).then_some(found.entry.deleted),
             aliases: &[],
@@ -165,13 +192,22 @@ pub(super) struct SchemaString<'a> {
     metadata: Option<&'a Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_set: Option<&'a RuleSet>,
+    /// If they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schema_tags: Option<Vec<SchemaTags>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_id: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<bool>,
 }
 
 impl<'a> SchemaString<'a> {
-    pub(super) fn of(stored: &'a Text, schema: &'a str, dialect: Dialect) -> Self {
+    /// Of a schema, as the version of a subject that was found to have it.
+    pub(super) fn of(stored: &'a Text, schema: &'a str, found: Option<&Version>, dialect: Dialect) -> Self {
         let Told { guid, schema_type, references, metadata, rules } = tell(stored, dialect);
+        let found = found.filter(|_| dialect == Dialect::V8);
         Self {
             subject: None,
             version: None,
@@ -181,7 +217,10 @@ impl<'a> SchemaString<'a> {
             references,
             metadata,
             rule_set: rules,
+            schema_tags: None,
             max_id: None,
+            ts: found.and_then(|found| found.written_at),
+            deleted: found.map(|found| found.deleted),
         }
     }
 }

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_languages::Language;
+use tidegate_languages::{Language, ParsedSchema};
+use tracing::debug;
 
 use crate::command::Which;
 use crate::command::lookup::{self, Found, Show};
 use crate::command::references::{self, Deleted};
 use crate::entity::Mode;
 use crate::guid::Guid;
-use crate::http::answer::{Answer, SchemaBody, SchemaString, SubjectVersion};
+use crate::http::answer::{Answer, SchemaBody, SchemaString, SchemaTags, SubjectVersion};
 use crate::http::request::Call;
 use crate::problem::Problem;
 use crate::service::Registry;
-use crate::state::{Text, Version};
+use crate::state::{State, Text, Version};
 use crate::subject::{DEFAULT_CONTEXT, Subject};
 
 type Found404 = Result<Option<Answer>, Problem>;
@@ -37,7 +38,8 @@ pub(super) fn get(registry: &Registry, call: &Call, path: &[&str]) -> Found404 {
         ["schemas", "guids", guid, rest @ ..] => by_guid(registry, call, guid, rest),
         ["subjects"] => subjects(registry, call),
         ["subjects", subject, "versions"] => {
-            let versions = lookup::versions(&registry.shared.read(), &call.subject(subject), show(call))?;
+            let versions =
+                lookup::versions(&registry.shared.read(), &call.subject(subject), show_some(call))?;
             let negative = call.flag("deletedAsNegative");
             let told = |(number, deleted): (i32, bool)| if deleted && negative { -number } else { number };
             Answer::json(&call.page(versions.into_iter().map(told), usize::MAX))
@@ -68,15 +70,16 @@ pub(super) fn get(registry: &Registry, call: &Call, path: &[&str]) -> Found404 {
 }
 
 fn show(call: &Call) -> Show {
-    match (call.flag("deletedOnly"), call.flag("deleted")) {
-        (true, _) => Show::DeletedOnly,
-        (false, true) => Show::All,
-        (false, false) => Show::Live,
-    }
+    if call.flag("deleted") { Show::All } else { Show::Live }
+}
+
+/// As [`show`], where the deleted ones alone can be asked for too.
+fn show_some(call: &Call) -> Show {
+    if call.flag("deletedOnly") { Show::DeletedOnly } else { show(call) }
 }
 
 fn subjects(registry: &Registry, call: &Call) -> Found404 {
-    let (show, prefix) = (show(call), Prefix::of(call));
+    let (show, prefix) = (show_some(call), Prefix::of(call));
     let state = registry.shared.read();
     let mut names: Vec<&str> = state
         .subjects()
@@ -127,9 +130,9 @@ fn schemas(registry: &Registry, call: &Call) -> Found404 {
         let aliases_of = |name: &str| aliases.get(name).map_or(&[][..], Vec::as_slice);
         let fits = |name: &str| prefix.fits(name) || aliases_of(name).iter().any(|alias| prefix.fits(alias));
         let all = state.subjects().filter(|(name, _)| fits(name)).flat_map(|(name, versions)| {
-            let counted = versions.iter().filter(|(_, version)| show.counts(version) && has_rule(version));
+            let counted = versions.iter().filter(|(_, version)| show.counts(version));
             let skipped = if latest { counted.clone().count().saturating_sub(1) } else { 0 };
-            counted.skip(skipped).map(move |(number, entry)| Found {
+            counted.skip(skipped).filter(|(_, version)| has_rule(version)).map(move |(number, entry)| Found {
                 subject: Subject::parse(name, DEFAULT_CONTEXT),
                 version: *number,
                 entry: entry.clone(),
@@ -157,13 +160,37 @@ pub(super) fn formatted(
     let Some(format) = call.query("format").filter(|format| !format.is_empty()) else {
         return Ok(schema.text.clone());
     };
-    let parsed = registry.library.stored(context, schema, || {
-        references::resolve(&registry.shared.read(), context, &schema.references, Deleted::Allowed)
-    })?;
-    match parsed.formatted(format) {
-        None => Ok(schema.text.clone()),
+    match parsed(registry, context, schema)?.formatted(format) {
+        // As Confluent's: a form that is younger than this registry is no reason to have no text.
+        None => {
+            debug!(format, language = %schema.language, "a form that the language does not have");
+            Ok(schema.text.clone())
+        }
         Some(text) => text.map_err(|error| Problem::invalid_schema(&schema.text, &error.to_string())),
     }
+}
+
+/// What has one of the tags that were asked for, if any were.
+fn tagged(
+    registry: &Registry,
+    call: &Call,
+    context: &str,
+    schema: &Arc<Text>,
+) -> Result<Option<Vec<SchemaTags>>, Problem> {
+    let asked = call.tags(schema)?;
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let wanted = |tag: &String| asked.iter().any(|asked| asked == "*" || asked == tag);
+    let tagged = parsed(registry, context, schema)?.tagged().unwrap_or_default();
+    let found = tagged.into_iter().filter(|one| one.tags.iter().any(wanted));
+    Ok(Some(found.map(SchemaTags::from).collect()))
+}
+
+fn parsed(registry: &Registry, context: &str, schema: &Arc<Text>) -> Result<Arc<ParsedSchema>, Problem> {
+    registry.library.stored(context, schema, || {
+        references::resolve(&registry.shared.read(), context, &schema.references, Deleted::Allowed)
+    })
 }
 
 fn by_id(registry: &Registry, call: &Call, id: &str, rest: &[&str]) -> Found404 {
@@ -171,37 +198,42 @@ fn by_id(registry: &Registry, call: &Call, id: &str, rest: &[&str]) -> Found404 
     let asked = call.query("subject").map(|subject| call.subject(subject));
     let subject = asked.clone().unwrap_or_else(|| call.scope());
     let (context, schema) = lookup::by_id(&registry.shared.read(), number, &subject)?;
-    let uses: Vec<(String, i32)> = {
-        let (state, show) = (registry.shared.read(), show(call));
-        let uses = state.uses(&context, number).filter(|(name, version)| {
-            let versions = state.versions(&Subject::parse(name, DEFAULT_CONTEXT));
-            let entry = versions.and_then(|versions| versions.get(version));
-            // The context is the one that has the id, whichever the subject was looked for in.
-            let named = asked.as_ref().is_none_or(|asked| {
-                asked.name().is_empty() || Subject::parse(asked.name(), &context).qualified() == *name
-            });
-            named && entry.is_some_and(|entry| show.counts(entry))
+    let all: Vec<(String, i32, Version)> = {
+        let state = registry.shared.read();
+        let uses = state.uses(&context, number).filter_map(|(name, version)| {
+            let versions = state.versions(&Subject::parse(name, DEFAULT_CONTEXT))?;
+            Some((name.clone(), *version, versions.get(version)?.clone()))
         });
-        uses.cloned().collect()
+        // The context is the one that has the id, whichever the subject was looked for in.
+        let named = |name: &str| {
+            let asked = asked.as_ref().filter(|asked| !asked.name().is_empty());
+            asked.is_none_or(|asked| Subject::parse(asked.name(), &context).qualified() == name)
+        };
+        uses.filter(|(name, _, _)| named(name)).collect()
     };
+    let uses = all.iter().filter(|(_, _, entry)| show(call).counts(entry));
     match rest {
         [] => {
             let text = formatted(registry, call, &context, &schema)?;
-            let mut body = SchemaString::of(&schema, &text, registry.dialect);
-            if let Some((subject, version)) = uses.last().filter(|_| asked.is_some()) {
+            // Whoever consumes asks for what was deleted since, too.
+            let found = all.iter().rfind(|(_, _, entry)| !entry.deleted).or(all.last());
+            let entry = found.map(|(_, _, entry)| entry);
+            let mut body = SchemaString::of(&schema, &text, entry, registry.dialect);
+            if let Some((subject, version, _)) = found.filter(|_| asked.is_some()) {
                 (body.subject, body.version) = (Some(subject.clone()), Some(*version));
             }
+            body.schema_tags = tagged(registry, call, &context, &schema)?;
             body.max_id = call.flag("fetchMaxId").then(|| registry.shared.read().id_max(&context));
             Answer::json(&body)
         }
         ["schema"] => Ok(Answer::text(&formatted(registry, call, &context, &schema)?)),
         ["subjects"] => {
-            let names: BTreeSet<&String> = uses.iter().map(|(name, _)| name).collect();
+            let names: BTreeSet<&String> = uses.map(|(name, _, _)| name).collect();
             Answer::json(&call.page(names.into_iter(), usize::MAX))
         }
         ["versions"] => {
-            let all = uses.iter().map(|(subject, version)| SubjectVersion { subject, version: *version });
-            Answer::json(&call.page(all, usize::MAX))
+            let pairs = uses.map(|(subject, version, _)| SubjectVersion { subject, version: *version });
+            Answer::json(&call.page(pairs, usize::MAX))
         }
         _ => Ok(None),
     }
@@ -220,7 +252,8 @@ fn by_guid(registry: &Registry, call: &Call, guid: &str, rest: &[&str]) -> Found
         ([], Some((context, id))) => {
             let schema = registry.shared.read().by_id(context, *id).cloned().ok_or_else(not_found)?;
             let text = formatted(registry, call, context, &schema)?;
-            Answer::json(&SchemaString::of(&schema, &text, registry.dialect))
+            let entry = entry_of(&registry.shared.read(), context, *id);
+            Answer::json(&SchemaString::of(&schema, &text, entry.as_ref(), registry.dialect))
         }
         (["ids"], Some(_)) => {
             let ids = ids.iter().map(|(context, id)| json!({"context": context, "id": id}));
@@ -231,14 +264,26 @@ fn by_guid(registry: &Registry, call: &Call, guid: &str, rest: &[&str]) -> Found
     }
 }
 
+/// A version that has a schema, a live one if there is one.
+fn entry_of(state: &State, context: &str, id: i32) -> Option<Version> {
+    let uses = state
+        .uses(context, id)
+        .filter_map(|(name, version)| state.versions(&Subject::parse(name, DEFAULT_CONTEXT))?.get(version));
+    uses.max_by_key(|version| !version.deleted).cloned()
+}
+
 fn one(registry: &Registry, call: &Call, (subject, version): (&str, &str), rest: &[&str]) -> Found404 {
     let which = Which::parse(version)?;
-    let found = lookup::version_anywhere(&registry.shared.read(), &call.subject(subject), which, show(call))?;
+    // What refers to a deleted version may be asked for.
+    let show_it = if rest == ["referencedby"] { Show::All } else { show(call) };
+    let found = lookup::version_anywhere(&registry.shared.read(), &call.subject(subject), which, show_it)?;
     let (context, schema) = (found.subject.context(), &found.entry.schema);
     match rest {
         [] => {
             let text = formatted(registry, call, context, schema)?;
-            Answer::json(&SchemaBody::of(&found, &text, registry.dialect))
+            let mut body = SchemaBody::of(&found, &text, registry.dialect);
+            body.schema_tags = tagged(registry, call, context, schema)?;
+            Answer::json(&body)
         }
         ["schema"] => Ok(Answer::text(&formatted(registry, call, context, schema)?)),
         ["referencedby"] => {

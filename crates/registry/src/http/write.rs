@@ -10,6 +10,7 @@ use crate::command::lookup::{self, Show};
 use crate::command::register::Outcome;
 use crate::command::{SchemaRequest, Which, settings};
 use crate::http::answer::{Answer, Compatible, Registered, SchemaBody};
+use crate::http::parameters;
 use crate::http::read::formatted;
 use crate::http::request::{Call, context_name};
 use crate::problem::Problem;
@@ -65,6 +66,11 @@ pub(super) async fn known(registry: &Arc<Registry>, call: &Call) -> Option<Answe
 async fn register(registry: &Arc<Registry>, call: &Call, subject: &Subject) -> Found404 {
     let request: SchemaRequest = call.body()?;
     request.check_tags()?;
+    {
+        let state = registry.shared.read();
+        let latest = lookup::version(&state, subject, Which::Latest, Show::Live).ok();
+        parameters::check_propagation(&request, latest.as_ref().map(|found| &*found.entry.schema))?;
+    }
     match registry.register(subject, request, call.flag("normalize")).await {
         Ok((version, entry)) => registered(registry, call, subject, (version, &entry)),
         Err(mut problem) => {
@@ -119,7 +125,7 @@ async fn put_mode(registry: &Arc<Registry>, call: &Call, scope: &Subject) -> Fou
     let mode = request.get("mode").and_then(Json::as_str).unwrap_or_default();
     let force = call.flag("force");
     registry.change(|state| Ok(((), settings::put_mode(state, scope, mode, force)?))).await?;
-    Answer::json(&json!({ "mode": mode.to_uppercase() }))
+    Answer::json(&json!({ "mode": mode }))
 }
 
 pub(super) async fn delete(registry: &Arc<Registry>, call: &Call, path: &[&str]) -> Found404 {

@@ -20,7 +20,10 @@ async fn a_schema_is_registered_once_and_found_by_id_version_guid_and_text() {
     assert_eq!(stack.register("other2", "\"int\"").await["id"], 2);
 
     let by_id = stack.get("/schemas/ids/1").await;
-    assert_eq!(by_id, json!({"guid": guid, "schemaType": "AVRO", "schema": "\"string\""}));
+    let written = by_id["ts"].clone();
+    let expected =
+        json!({"guid": guid, "schemaType": "AVRO", "schema": "\"string\"", "ts": written, "deleted": false});
+    assert_eq!(by_id, expected);
     assert_eq!(stack.get("/schemas/ids/1/schema").await, "string");
     assert_eq!(stack.get("/schemas/ids/1/subjects").await, json!(["other", "s-value"]));
     let versions = stack.get("/schemas/ids/1/versions").await;

@@ -10,5 +10,6 @@ mod election;
 mod hostile;
 mod log;
 mod metadata;
+mod parameters;
 mod settings;
 mod stack;
