@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
+use std::cell::Cell;
+
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof};
+use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
 use tidegate_languages::avro::{AvroSchema, Defaults, NodeId, Shape};
 
@@ -181,24 +184,91 @@ fn pair() -> impl Strategy<Value = (Json, Json)> {
     prop_oneof![
         1 => (schema(), schema()),
         3 => (schema(), any::<u8>()).prop_map(|(old, how)| { let new = changed(&old, how); (old, new) }),
+        4 => (schema(), any::<u64>()).prop_map(|(old, chance)| { let new = poked(&old, chance); (old, new) }),
         1 => schema().prop_flat_map(|old| (Just(old.clone()), Just(json!(["null", old])))),
     ]
 }
 
-proptest! {
-    #[test]
-    fn what_is_compatible_reads((old, new) in pair(), chance in any::<u64>()) {
+/// The schema with one place changed: what one rule alone decides on.
+fn poked(schema: &Json, chance: u64) -> Json {
+    fn places(value: &Json) -> u64 {
+        let inside: u64 = match value {
+            Json::Array(items) => items.iter().map(places).sum(),
+            Json::Object(members) => members.values().map(places).sum(),
+            _ => 0,
+        };
+        1 + inside
+    }
+    fn poke(value: &mut Json, at: &mut u64, dice: usize) -> bool {
+        if *at == 0 {
+            nudge(value, dice);
+            return true;
+        }
+        *at -= 1;
+        match value {
+            Json::Array(items) => items.iter_mut().any(|item| poke(item, at, dice)),
+            Json::Object(members) => members.values_mut().any(|member| poke(member, at, dice)),
+            _ => false,
+        }
+    }
+    let mut poked = schema.clone();
+    let mut at = chance % places(schema);
+    poke(&mut poked, &mut at, usize::try_from(chance >> 40).unwrap());
+    poked
+}
+
+/// A type becomes another, a symbol another, a size larger; branches, symbols, fields and defaults come and go.
+fn nudge(value: &mut Json, dice: usize) {
+    const WORDS: [&str; 7] = ["int", "long", "float", "double", "bytes", "string", "D"];
+    match value {
+        Json::Number(size) => *value = json!(size.as_u64().unwrap_or(0) + 1),
+        Json::String(text) => WORDS[dice % WORDS.len()].clone_into(text),
+        Json::Array(items) if dice.is_multiple_of(2) && !items.is_empty() => {
+            items.remove(dice / 2 % items.len());
+        }
+        Json::Array(items) if items.iter().any(|item| item.get("name").is_some()) => {
+            items.push(json!({"name": "y", "type": "int"}));
+        }
+        Json::Array(items) => items.push(json!(WORDS[dice / 2 % WORDS.len()])),
+        Json::Object(members) => {
+            for name in ["default", "aliases"] {
+                members.remove(name);
+            }
+        }
+        Json::Null | Json::Bool(_) => {}
+    }
+}
+
+#[test]
+fn what_is_compatible_reads() {
+    let (compatible, incompatible, read) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
+    let cases = (pair(), any::<u64>());
+    let mut runner = TestRunner::new(ProptestConfig::with_source_file(file!()));
+    let ran = runner.run(&cases, |((old, new), mut chance)| {
         let parse = |schema: &Json| AvroSchema::parse(&schema.to_string(), &[], Defaults::Checked);
         // Names defined twice and unions in unions are no schemas.
         let (Ok(writer), Ok(reader)) = (parse(&old), parse(&new)) else { return Ok(()) };
         let Ok(differences) = reader.reads(&writer) else { return Ok(()) };
-        if differences.is_empty() {
-            let mut chance = chance;
-            for _ in 0..20 {
-                let Some(value) = some(&writer, writer.root(), &mut chance, 0) else { continue };
-                let read = Reading { reader: &reader, writer: &writer }.read(&value, reader.root(), writer.root());
-                prop_assert!(read.is_ok(), "{old} -> {new}: {value:?}: {read:?}");
-            }
+        if !differences.is_empty() {
+            count(&incompatible);
+            return Ok(());
         }
-    }
+        // A schema reads itself: that is no news.
+        if old != new {
+            count(&compatible);
+        }
+        for _ in 0..20 {
+            let Some(value) = some(&writer, writer.root(), &mut chance, 0) else { continue };
+            let result =
+                Reading { reader: &reader, writer: &writer }.read(&value, reader.root(), writer.root());
+            prop_assert!(result.is_ok(), "{old} -> {new}: {value:?}: {result:?}");
+            count(&read);
+        }
+        Ok(())
+    });
+    ran.unwrap_or_else(|failed| panic!("{failed}"));
+    let counts = (compatible.get(), incompatible.get(), read.get());
+    println!("compatible, incompatible, values read: {counts:?}");
+    assert!(counts.0 > 20 && counts.1 > 10 && counts.2 > 800, "the test saw too little: {counts:?}");
 }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
+use std::cell::Cell;
+
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof};
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tidegate_languages::json_schema::JsonSchema;
 use tidegate_languages::{Age, Policy, Referenced};
@@ -265,17 +268,71 @@ fn schema() -> impl Strategy<Value = Value> {
 
 /// Two schemas, one often made of the other: most of any two have nothing to do with each other.
 fn pair() -> impl Strategy<Value = (Value, Value)> {
-    (schema(), schema(), 0..8u8, any::<u64>()).prop_map(|(old, other, how, chance)| {
+    (schema(), schema(), 0..16u8, any::<u64>()).prop_map(|(old, other, how, chance)| {
         let mut chance = chance;
         let new = match how {
             0 => other,
             1 => json!({"anyOf": [old, other]}),
             2 => return (json!({"allOf": [old, other]}), other),
             3 => return (json!({"not": old}), json!({"not": changed(&old, &other, &mut chance)})),
-            _ => changed(&old, &other, &mut chance),
+            4..8 => changed(&old, &other, &mut chance),
+            _ => poked(&old, &other, chance),
         };
         (old, new)
     })
+}
+
+/// The schema with one place changed: what one rule alone decides on.
+fn poked(schema: &Value, other: &Value, chance: u64) -> Value {
+    fn places(value: &Value) -> u64 {
+        let inside: u64 = match value {
+            Value::Array(items) => items.iter().map(places).sum(),
+            Value::Object(members) => members.values().map(places).sum(),
+            _ => 0,
+        };
+        1 + inside
+    }
+    fn poke(value: &mut Value, at: &mut u64, (other, dice): (&Value, usize)) -> bool {
+        if *at == 0 {
+            nudge(value, other, dice);
+            return true;
+        }
+        *at -= 1;
+        match value {
+            Value::Array(items) => items.iter_mut().any(|item| poke(item, at, (other, dice))),
+            Value::Object(members) => members.values_mut().any(|member| poke(member, at, (other, dice))),
+            _ => false,
+        }
+    }
+    let mut poked = schema.clone();
+    let mut at = chance % places(schema);
+    poke(&mut poked, &mut at, (other, usize::try_from(chance >> 40).unwrap()));
+    poked
+}
+
+fn nudge(value: &mut Value, other: &Value, dice: usize) {
+    const WORDS: [&str; 7] = ["integer", "number", "string", "null", "object", "a", "^a"];
+    match value {
+        Value::Null => *value = json!(1),
+        Value::Bool(is) => *is = !*is,
+        Value::Number(number) => {
+            let by = [-1, 1, number.as_i64().unwrap_or(1)][dice % 3];
+            *value = json!((number.as_i64().unwrap_or(0) + by).max(0));
+        }
+        Value::String(text) => WORDS[dice % WORDS.len()].clone_into(text),
+        Value::Array(items) if dice.is_multiple_of(2) && !items.is_empty() => {
+            items.remove(dice / 2 % items.len());
+        }
+        Value::Array(items) => items.push(other.clone()),
+        Value::Object(members) => match (members.keys().nth(dice / 4 % members.len().max(1)), other) {
+            (Some(name), _) if !dice.is_multiple_of(4) => {
+                let name = name.clone();
+                members.remove(&name);
+            }
+            (_, Value::Object(more)) => members.extend(more.clone()),
+            (_, other) => *value = other.clone(),
+        },
+    }
 }
 
 /// The schema after a few changes: keywords go, numbers move, parts become another schema or more of them.
@@ -332,20 +389,143 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-proptest! {
-    /// `jsonschema` is the judge: a value of the old schema is one of a new schema that may follow it.
-    #[test]
-    fn values_of_a_schema_are_values_of_one_that_may_follow(
-        (old, new) in pair(), values in prop::collection::vec(value(), 40)
-    ) {
+/// `jsonschema` is the judge: a value of the old schema is one of a new schema that may follow it.
+#[test]
+fn values_of_a_schema_are_values_of_one_that_may_follow() {
+    let (compatible, incompatible, read) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
+    let cases = (pair(), prop::collection::vec(value(), 40));
+    let mut runner = TestRunner::new(ProptestConfig::with_source_file(file!()));
+    let ran = runner.run(&cases, |((old, new), values)| {
         // What a change made of a schema need not be one.
-        let read = |schema: &Value| JsonSchema::parse(&schema.to_string(), &[]).ok();
-        let (Some(writer), Some(reader)) = (read(&old), read(&new)) else { return Ok(()) };
-        if reader.reads(&writer, Policy::Strict).unwrap().is_empty() {
-            let (before, after) = (jsonschema::draft7::new(&old).unwrap(), jsonschema::draft7::new(&new).unwrap());
-            for value in values.iter().filter(|value| before.is_valid(value)) {
-                prop_assert!(after.is_valid(value), "{old} -> {new}: {value}");
+        let parse = |schema: &Value| JsonSchema::parse(&schema.to_string(), &[]).ok();
+        let (Some(writer), Some(reader)) = (parse(&old), parse(&new)) else { return Ok(()) };
+        if !reader.reads(&writer, Policy::Strict).unwrap().is_empty() {
+            count(&incompatible);
+            return Ok(());
+        }
+        // A schema reads itself: that is no news.
+        if old != new {
+            count(&compatible);
+        }
+        let judge = |schema: &Value| jsonschema::draft7::new(schema).unwrap();
+        let (before, after) = (judge(&old), judge(&new));
+        for value in values.iter().filter(|value| before.is_valid(value)) {
+            prop_assert!(after.is_valid(value), "{old} -> {new}: {value}");
+            count(&read);
+        }
+        Ok(())
+    });
+    ran.unwrap_or_else(|failed| panic!("{failed}"));
+    let counts = (compatible.get(), incompatible.get(), read.get());
+    println!("compatible, incompatible, values read: {counts:?}");
+    assert!(counts.0 > 20 && counts.1 > 10 && counts.2 > 200, "the test saw too little: {counts:?}");
+}
+
+/// Schemas of one keyword or two, all of which are compared with all others.
+fn small() -> Vec<Value> {
+    let mut all = vec![
+        json!(true),
+        json!(false),
+        json!({}),
+        json!({"uniqueItems": true}),
+        json!({"minLength": 1, "type": "string"}),
+    ];
+    let bounds = [
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+    ];
+    all.extend(bounds.iter().flat_map(|bound| (0..4).map(move |n| json!({*bound: n}))));
+    all.extend((1..5).map(|factor| json!({"multipleOf": factor})));
+    all.extend(["a", "^a", "b$"].map(|pattern| json!({"pattern": pattern})));
+    let types = [
+        json!("integer"),
+        json!("number"),
+        json!("string"),
+        json!("null"),
+        json!("array"),
+        json!("object"),
+        json!(["integer", "string"]),
+    ];
+    all.extend(types.map(|types| json!({"type": types})));
+    all.extend([json!([1]), json!([1, "a"]), json!(["a", null])].map(|values| json!({"enum": values})));
+    all.extend([json!(1), json!("a")].map(|value| json!({"const": value})));
+    all.extend([json!(["a"]), json!(["b"]), json!(["a", "b"])].map(|names| json!({"required": names})));
+    all.extend([json!(["b"]), json!(["b", "c"])].map(|names| json!({"dependencies": {"a": names}})));
+    for a in [json!({}), json!(false), json!({"type": "integer"})] {
+        for more in [json!(true), json!(false), json!({"type": "string"})] {
+            all.push(json!({"properties": {"a": a}, "additionalProperties": more}));
+            all.push(json!({"items": [a], "additionalItems": more}));
+        }
+        all.push(json!({"items": a}));
+        all.push(json!({"not": a}));
+        all.push(json!({"anyOf": [a, {"type": "string"}]}));
+        all.push(json!({"allOf": [a, {"minimum": 1}]}));
+    }
+    all
+}
+
+/// Values that schemas of [`small`] tell apart.
+fn telling() -> Vec<Value> {
+    let objects = [
+        json!({}),
+        json!({"a": 1}),
+        json!({"a": "x"}),
+        json!({"b": "x"}),
+        json!({"a": 1, "b": 2}),
+        json!({"a": 1, "b": "x", "c": null}),
+    ];
+    let arrays = [
+        json!([]),
+        json!([1]),
+        json!(["x"]),
+        json!([1, 1]),
+        json!([1, "x"]),
+        json!([null, 2, "x"]),
+        json!([1, "x", "y"]),
+    ];
+    let texts = ["", "a", "b", "ab", "ba", "abab", "cc"].map(Value::from);
+    let numbers = [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0];
+    let numbers =
+        numbers.map(|number: f64| if number.fract() == 0.0 { json!(number as i64) } else { json!(number) });
+    [Value::Null, json!(true)].into_iter().chain(objects).chain(arrays).chain(texts).chain(numbers).collect()
+}
+
+#[test]
+fn every_small_schema_that_may_follow_takes_the_values_of_the_one_before() {
+    let values = telling();
+    let schemas: Vec<(Value, JsonSchema, Vec<bool>)> = small()
+        .into_iter()
+        .map(|schema| {
+            let judge = jsonschema::draft7::new(&schema).unwrap();
+            let valid = values.iter().map(|value| judge.is_valid(value)).collect();
+            let parsed = parse(&schema);
+            (schema, parsed, valid)
+        })
+        .collect();
+    let (mut n_compatible, mut n_incompatible, mut n_strict) = (0, 0, 0);
+    for (old, writer, before) in &schemas {
+        for (new, reader, after) in &schemas {
+            let lost = before.iter().zip(after).position(|(before, after)| *before && !after);
+            if reader.reads(writer, Policy::Strict).unwrap().is_empty() {
+                n_compatible += 1;
+                assert_eq!(lost.map(|at| &values[at]), None, "{old} -> {new}");
+            } else {
+                n_incompatible += 1;
+                n_strict += u32::from(lost.is_none());
             }
         }
     }
+    println!(
+        "compatible, incompatible, of those without a value that shows it: {n_compatible}, {n_incompatible}, {n_strict}"
+    );
+    assert!(n_compatible > 500 && n_incompatible > 3_000, "{n_compatible}, {n_incompatible}");
 }
