@@ -1,7 +1,7 @@
 //! The group's committed offsets: concurrent commits of many partitions become one request.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -19,7 +19,7 @@ use crate::dead_letter_writer::{DeadLetterWriter, LetterBatch};
 use crate::dead_lettered::GroupLetters;
 use crate::fault::{code, fault};
 use crate::options::{KafkaOptions, OptionsError};
-use crate::ownership::Ownership;
+use crate::ownership::{Begun, Ownership};
 use crate::source::{SourceContext, Subscription};
 
 /// How many commits become one request at most; one of a hundred bytes each fits any broker's limits.
@@ -33,9 +33,32 @@ const REBALANCE_PATIENCE: Duration = Duration::from_secs(5);
 const REBALANCE_DELAY: Duration = Duration::from_millis(50);
 
 /// What is committed as a whole: one partition's checkpoint, or those of several.
+#[derive(Debug)]
 struct Commit {
     members: Vec<(Epoch, TopicPartition, Checkpoint)>,
+    /// Whether it says where a partition starts, and is worth nothing once anything else was to be committed.
+    start: bool,
     reply: oneshot::Sender<Result<(), Fault>>,
+}
+
+/// Commits where partitions start, in order with what the pipeline commits.
+#[derive(Debug, Clone)]
+pub(crate) struct Starts(mpsc::UnboundedSender<Commit>);
+
+impl Starts {
+    /// Commits one start. May be repeated at any time: it does not turn back what the pipeline has committed since.
+    pub(crate) fn commit(
+        &self,
+        epoch: Epoch,
+        source: TopicPartition,
+        checkpoint: Checkpoint,
+    ) -> oneshot::Receiver<Result<(), Fault>> {
+        let (reply, answer) = oneshot::channel();
+        let commit = Commit { members: vec![(epoch, source, checkpoint)], start: true, reply };
+        // A committer that is gone drops the reply.
+        let _ = self.0.send(commit);
+        answer
+    }
 }
 
 /// The pipeline's checkpoint log on Kafka. Cheap to clone.
@@ -76,6 +99,12 @@ impl KafkaCheckpoints {
     }
 }
 
+impl KafkaCheckpoints {
+    pub(crate) fn starts(&self) -> Starts {
+        Starts(self.commits.clone())
+    }
+}
+
 impl CheckpointLog for KafkaCheckpoints {
     async fn commit(
         &self,
@@ -88,7 +117,7 @@ impl CheckpointLog for KafkaCheckpoints {
 
     async fn commit_all(&self, commits: &[(Epoch, TopicPartition, Checkpoint)]) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        let commit = Commit { members: commits.to_vec(), reply };
+        let commit = Commit { members: commits.to_vec(), start: false, reply };
         self.commits.send(commit).map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
@@ -220,6 +249,7 @@ impl Committer {
                 Err(fenced) => answer(commit, Err(fenced)),
             }
         }
+        let begun = self.leave_late_starts(round);
         if round.is_empty() {
             return None;
         }
@@ -230,8 +260,28 @@ impl Committer {
         let members = round.iter().flat_map(|commit| &commit.members);
         let list = offsets(members.map(|(_, source, checkpoint)| (source, checkpoint, held.topic(source))));
         let result = consumer.commit(&list, CommitMode::Sync);
-        drop(held);
+        drop((begun, held));
         result.err().map(|error| CommitError::of(&error, round, &self.address))
+    }
+}
+
+impl Committer {
+    /// Starts of partitions of which the pipeline was to commit something are answered and leave `round`: whether that was
+    /// committed is not known, and the start would take it back. As long as the answer lives, nothing is begun elsewhere.
+    fn leave_late_starts(&self, round: &mut Vec<Commit>) -> Option<MutexGuard<'_, Begun>> {
+        let mut begun = self.group.ownership.begun();
+        for commit in std::mem::take(round) {
+            let mut members = commit.members.iter();
+            if commit.start && members.any(|(epoch, source, _)| begun.get(source) == Some(epoch)) {
+                answer(commit, Ok(()));
+                continue;
+            }
+            if !commit.start {
+                begun.extend(members.map(|(epoch, source, _)| (source.clone(), *epoch)));
+            }
+            round.push(commit);
+        }
+        round.iter().any(|commit| commit.start).then_some(begun)
     }
 }
 
@@ -307,7 +357,7 @@ mod tests {
     fn commit(partition: i32, offset: i64) -> Commit {
         let (reply, _) = oneshot::channel();
         let source = TopicPartition::new("t", partition);
-        Commit { members: vec![(Epoch(1), source, Checkpoint::settled(offset))], reply }
+        Commit { members: vec![(Epoch(1), source, Checkpoint::settled(offset))], start: false, reply }
     }
 
     #[test]
@@ -318,6 +368,28 @@ mod tests {
             members.map(|(_, _, checkpoint)| checkpoint.offset).collect::<Vec<_>>()
         };
         assert_eq!((offsets(round), offsets(later)), (vec![1, 1], vec![2]));
+    }
+
+    #[test]
+    fn a_start_that_is_repeated_does_not_take_back_what_was_begun() {
+        let group = Group { consumer: Weak::new(), ownership: Arc::default() };
+        let committer = Committer { group, address: String::new() };
+        let start = |partition| Commit { start: true, ..commit(partition, 0) };
+        let sent = |commit: Commit| {
+            let mut round = vec![commit];
+            let guard = committer.leave_late_starts(&mut round);
+            assert_eq!(guard.is_some(), round.iter().any(|commit| commit.start));
+            !round.is_empty()
+        };
+        assert!(sent(start(0)) && sent(start(0)));
+        assert!(sent(commit(0, 5)));
+        assert!(!sent(start(0)));
+        assert!(sent(start(1)));
+        let mut another = start(0);
+        another.members[0].0 = Epoch(2);
+        assert!(sent(another));
+        committer.group.ownership.begin(&TopicPartition::new("t", 1), Epoch(1));
+        assert!(!sent(start(1)), "dead letters are committed elsewhere");
     }
 
     #[test]

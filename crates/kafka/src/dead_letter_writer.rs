@@ -245,6 +245,7 @@ fn write(client: &Client, group: &Group, request: &mut Request) -> Result<(), Tr
     // From here on a revocation of the partition waits.
     let held = group.ownership.hold();
     held.check(&request.source, request.epoch).map_err(|fault| transactions.abort(fault))?;
+    group.ownership.begin(&request.source, request.epoch);
     let consumer = group.consumer().map_err(|fault| transactions.abort(fault))?;
     let Some(metadata) = consumer.group_metadata() else {
         return Err(transactions.abort(gone(&request.source)));

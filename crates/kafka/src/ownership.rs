@@ -6,12 +6,15 @@
 //! commit goes out under the new generation, is accepted, and turns the other's progress back.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use tidegate_core::{Fault, FaultKind, TopicId, TopicPartition};
 use tidegate_pipeline::port::Epoch;
 
 type Epochs = HashMap<TopicPartition, Owned>;
+
+/// Partitions of which something was to be committed since they were opened, and under which epoch.
+pub(crate) type Begun = HashMap<TopicPartition, Epoch>;
 
 /// Under what a partition is owned.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Ownership {
     epochs: RwLock<Epochs>,
     last: Mutex<u64>,
     gone: Mutex<BTreeSet<TopicPartition>>,
+    begun: Mutex<Begun>,
 }
 
 /// Keeps every partition in its epoch until it is dropped.
@@ -72,6 +76,16 @@ impl Ownership {
     /// found it, and librdkafka ends the process if it is told to give a partition back twice.
     pub(crate) fn take_gone(&self) -> BTreeSet<TopicPartition> {
         std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What has been begun. Nothing more is as long as the answer lives.
+    pub(crate) fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the partition's start is history, even if it could not be committed.
+    pub(crate) fn begin(&self, partition: &TopicPartition, epoch: Epoch) {
+        self.begun().insert(partition.clone(), epoch);
     }
 
     /// Keeps the epochs as they are while the answer lives.

@@ -182,7 +182,12 @@ impl KafkaSource {
         let queue = Arc::new(EventQueue::new(bytes / 2));
         let counters = Arc::new(SourceCounters::default());
         let (end, ended) = oneshot::channel();
-        let shared = reader::Shared { queue: Arc::clone(&queue), counters: Arc::clone(&counters), ownership };
+        let shared = reader::Shared {
+            queue: Arc::clone(&queue),
+            counters: Arc::clone(&counters),
+            ownership,
+            starts: checkpoints.starts(),
+        };
         let reader = Reader::new(consumer, shared, source, options.address());
         let spawned = std::thread::Builder::new().name("kafka-source".to_owned()).spawn(move || {
             reader.run();

@@ -4,6 +4,7 @@
 //! pipeline: a member that does not poll loses its partitions.
 
 mod rebalance;
+mod starting;
 mod topics;
 
 use std::collections::VecDeque;
@@ -21,9 +22,11 @@ use tidegate_pipeline::port::{Epoch, SourceEvent};
 use tracing::{debug, warn};
 
 use self::rebalance::Duties;
+use self::starting::Starting;
 use super::context::SourceContext;
 use super::start::{list, watermarks};
 use super::{OffsetReset, SourceCounters, SourceOptions};
+use crate::checkpoints::Starts;
 use crate::fault::of_code;
 use crate::message::push;
 use crate::ownership::Ownership;
@@ -51,6 +54,7 @@ pub(super) struct Shared {
     pub queue: Arc<EventQueue>,
     pub counters: Arc<SourceCounters>,
     pub ownership: Arc<Ownership>,
+    pub starts: Starts,
 }
 
 /// A partition that is being read.
@@ -85,6 +89,8 @@ pub(super) struct Reader {
     outbox: VecDeque<SourceEvent>,
     stalled: bool,
     pausing: crate::queue::Pausing,
+    /// Starts that are being committed.
+    starting: Vec<Starting>,
     /// The version of the topics' ids that was compared with what is open.
     ids_version: u64,
     duties: Duties,
@@ -110,6 +116,7 @@ impl Reader {
             outbox: VecDeque::new(),
             stalled: false,
             pausing: crate::queue::Pausing::default(),
+            starting: Vec::new(),
             ids_version: 0,
             duties: Duties::default(),
             told: None,
@@ -156,6 +163,7 @@ impl Reader {
         self.unstall();
         self.follow_pausing();
         self.serve_duties();
+        self.follow_starts();
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {

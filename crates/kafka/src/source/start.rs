@@ -49,6 +49,8 @@ pub(crate) struct Start {
     pub topic: Option<TopicId>,
     /// The partition's end, read-committed.
     pub end: i64,
+    /// Whether it says what the group has not committed, and must not be decided differently by who comes next.
+    pub decided: bool,
     /// What was unusual.
     pub remark: Option<Remark>,
 }
@@ -86,27 +88,34 @@ pub(crate) fn decide(
             OffsetReset::Earliest => low,
             OffsetReset::Latest => end,
         };
-        return Start { checkpoint: Checkpoint::settled(offset), topic: present, end, remark: None };
+        let checkpoint = Checkpoint::settled(offset);
+        return Start { checkpoint, topic: present, end, decided: true, remark: None };
     };
     let read = committed.read();
     let former = read.as_ref().ok().and_then(|(_, topic)| topic.clone());
     if former.is_some() && present.is_some() && former != present {
         // Of this topic nothing has been read, and nothing is being inserted.
         let remark = Some(Remark::Recreated { committed: committed.offset });
-        return Start { checkpoint: Checkpoint::settled(low), topic: present, end, remark };
+        let checkpoint = Checkpoint::settled(low);
+        return Start { checkpoint, topic: present, end, decided: true, remark };
     }
+    // Whose topic was not named before is named from now on.
+    let named = former.is_none() && present.is_some();
     let topic = present.or(former);
     if committed.offset < low {
         let remark = Some(Remark::Overtaken { committed: committed.offset });
         let rewind = read.ok().and_then(|(checkpoint, _)| overtaken(&checkpoint, low));
-        return Start { checkpoint: Checkpoint::settled(low).rewound(rewind), topic, end, remark };
+        let checkpoint = Checkpoint::settled(low).rewound(rewind);
+        // It is told, and told again by who comes next rather than not at all.
+        return Start { checkpoint, topic, end, decided: false, remark };
     }
     match read {
-        Ok((checkpoint, _)) => Start { checkpoint, topic, end, remark: None },
+        Ok((checkpoint, _)) => Start { checkpoint, topic, end, decided: named, remark: None },
         Err(error) => Start {
             checkpoint: Checkpoint::settled(committed.offset),
             topic,
             end,
+            decided: false,
             remark: Some(Remark::Foreign(error)),
         },
     }

@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tidegate_core::{Checkpoint, FaultKind, OffsetRange, PlanFingerprint, Replay, Rewind};
+use tidegate_core::{Checkpoint, FaultKind, OffsetRange, PlanFingerprint, Replay, Rewind, TopicPartition};
+use tidegate_kafka::{KafkaAdmin, KafkaOptions, OffsetReset, SourceOptions};
 use tidegate_pipeline::port::Source;
 
-use crate::stack::{DEADLINE, Stack, partition, values};
+use crate::stack::{DEADLINE, Member, Stack, partition, values};
 
 fn intent(first: i64, end: i64) -> Checkpoint {
     Checkpoint::intending(OffsetRange::new(first, end).unwrap(), PlanFingerprint(0xfeed))
@@ -47,6 +51,58 @@ async fn an_intent_is_read_back_after_a_restart() {
     assert_eq!(member.offsets[&zero], [3, 4, 5, 6, 7, 8, 9]);
     let committed = stack.admin().committed("g", &["t"]).await.unwrap();
     assert_eq!(committed[&zero].checkpoint, Ok(intent(3, 8)));
+}
+
+/// The group's commit once there is one.
+async fn await_commit(stack: &Stack, source: &TopicPartition) -> Checkpoint {
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        let found = stack.admin().committed("g", &["t"]).await.unwrap();
+        if let Some(committed) = found.get(source) {
+            return committed.checkpoint.clone().unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("nothing is committed of `{source}`");
+}
+
+/// A process may die before it has a batch, and the next one must not skip what came in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_partition_starts_is_committed_when_it_is_decided() {
+    let stack = Stack::with_topic("t", 1).await;
+    stack.publish("t", 0, values(10, 20)).await;
+    let zero = partition("t", 0);
+    let latest = SourceOptions { reset: OffsetReset::Latest, ..SourceOptions::default() };
+    let mut member = stack.member_with(&["t"], &latest);
+    member.until("assigned", |member| member.owns(&zero)).await;
+    assert_eq!(await_commit(&stack, &zero).await, Checkpoint::settled(10));
+    member.source.close().await;
+    stack.publish("t", 0, values(5, 20)).await;
+    let mut member = stack.member_with(&["t"], &latest);
+    member.until("the rest is read", |member| member.caught_up.get(&zero) == Some(&15)).await;
+    assert_eq!(member.offsets[&zero], [10, 11, 12, 13, 14]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_kafka_does_not_take_is_told_and_tried_again() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 2];
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &denied);
+    let options = KafkaOptions::new([cluster.bootstrap_servers()]);
+    let zero = partition("t", 0);
+    let mut member = Member::join(&options, &["t"], &SourceOptions::default());
+    member.until("told", |member| !member.faults.is_empty()).await;
+    let fault = &member.faults[0];
+    assert!(fault.kind == FaultKind::Denied && fault.message.contains("`t/0`"), "{fault}");
+    assert!(member.owns(&zero));
+    let admin = KafkaAdmin::connect(&options).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while admin.committed("g", &["t"]).await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "never committed; faults: {:?}", member.faults);
+        let _further =
+            tokio::time::timeout(Duration::from_millis(50), member.until("no end", |_| false)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -215,7 +215,10 @@ impl Reader {
         let owned = starts.iter().map(|(source, start)| (source, start.topic.clone()));
         let epoch = self.shared.ownership.open(owned);
         let mut assignments = Vec::with_capacity(starts.len());
-        for (source, Start { checkpoint, topic, end, .. }) in starts {
+        for (source, Start { checkpoint, topic, end, decided, .. }) in starts {
+            if decided {
+                self.commit_start(epoch, &source, &checkpoint);
+            }
             self.open.push(Open {
                 chunk: Records::new(source.clone()),
                 source: source.clone(),
@@ -316,7 +319,10 @@ impl Reader {
         let start = |source: &TopicPartition| {
             let (low, end) = watermarks[source];
             let topic = self.consumer.context().ids.of(&source.topic);
-            (source.clone(), Start { checkpoint: Checkpoint::settled(low), topic, end, remark: None })
+            (
+                source.clone(),
+                Start { checkpoint: Checkpoint::settled(low), topic, end, decided: true, remark: None },
+            )
         };
         self.announce(partitions.iter().map(start).collect());
     }
