@@ -36,6 +36,10 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 /// connections come and go.
 const CONNECTION_IDLE_MS: u32 = 10_000;
 
+/// How often it is looked whether a transaction's records are written. The Rust client's own flush looks ten times a
+/// second: each transaction would take a tenth of a second, whatever the broker needs.
+const FLUSH_LOOK: Duration = Duration::from_millis(1);
+
 /// The largest record that is sent: a dead letter is as large as its record and its headers.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -58,6 +62,10 @@ fn transactional_config(options: &KafkaOptions, id: &str) -> Result<ClientConfig
     config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
     if !options.extra.contains_key("connections.max.idle.ms") {
         config.set("connections.max.idle.ms", CONNECTION_IDLE_MS.to_string());
+    }
+    if !options.extra.contains_key("linger.ms") {
+        // All records are there when they are waited for. Until the first partition is added they wait in any case.
+        config.set("linger.ms", "0");
     }
     Ok(config)
 }
@@ -198,13 +206,16 @@ impl TransactionalClient {
         &self,
         offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
     ) -> Result<(), TransactionError> {
-        if let Err(error) = self.producer.flush(STEP_TIMEOUT) {
-            let doing = format!("write the records of a transaction at `{}`", self.address);
-            let failure = self.failure();
-            return Err(self.abort(failure.unwrap_or_else(|| fault(&error, &doing))));
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(FLUSH_LOOK);
         }
         if let Some(failure) = self.failure() {
             return Err(self.abort(failure));
+        }
+        if self.producer.in_flight_count() > 0 {
+            let doing = format!("write the records of a transaction at `{}`", self.address);
+            return Err(self.abort(of_code(RDKafkaErrorCode::OperationTimedOut, &doing)));
         }
         if let Some((offsets, metadata)) = offsets {
             let sent = retrying(OFFSETS_TIMEOUT, || {
