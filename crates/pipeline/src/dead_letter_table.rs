@@ -153,9 +153,10 @@ fn push_letter(columns: &mut [Column], settings: &ConnectorSettings, plan: &str,
             text(column, field);
         }
     });
-    nullable(next(), record.key, bytes);
-    nullable(next(), record.value, bytes);
-    push_array(next(), record.headers(), |tuple, header| {
+    let shown = !settings.letters_withheld;
+    nullable(next(), record.key.filter(|_| shown), bytes);
+    nullable(next(), record.value.filter(|_| shown), bytes);
+    push_array(next(), record.headers().filter(|_| shown), |tuple, header| {
         text(&mut tuple[0], header.name);
         nullable(&mut tuple[1], header.value, bytes);
     });

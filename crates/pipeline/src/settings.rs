@@ -47,6 +47,8 @@ pub struct ConnectorSettings {
     pub tombstones: Tombstones,
     /// The table of dead letters, in `database`; `None` keeps them in the topic alone.
     pub dead_letter_table: Option<String>,
+    /// Whether that table goes without the records' keys, values and headers, which the topic has.
+    pub letters_withheld: bool,
     /// The halt guard; `None` never halts.
     pub halt_when: Option<HaltPolicy>,
     /// How many blocks one partition inserts at the same time.

@@ -34,6 +34,7 @@ pub fn settings(table: &str) -> ConnectorSettings {
         guarantee: Delivery::ExactlyOnce,
         tombstones: Tombstones::Reject,
         dead_letter_table: Some("dead_letters".to_owned()),
+        letters_withheld: false,
         halt_when: None,
         inserts_max: 2,
         drain_max: Duration::from_secs(1),

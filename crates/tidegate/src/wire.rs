@@ -76,6 +76,7 @@ pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSetti
         guarantee: connector.delivery,
         tombstones: connector.tombstones,
         dead_letter_table: Some(connector.dead_letters.table.to_string()),
+        letters_withheld: false,
         halt_when: match &connector.halt_when {
             HaltWhen::Never => None,
             HaltWhen::Guard(guard) => Some(HaltPolicy { bad_ratio: guard.bad_ratio, window: guard.window }),
