@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_native::{BlockColumn, Column, write_block};
 
 use crate::frame::SchemaKey;
+use crate::personal::{Memo, Treatment};
 use crate::writers::WriterPlan;
 
 /// A field whose values were dropped, by a sample: the first 64 records of a block, and each 64th after.
@@ -20,13 +21,28 @@ pub struct DroppedField {
 /// Columns for one table, filled record by record by [`Plan::append`](crate::Plan::append).
 #[derive(Debug, Clone)]
 pub struct Block {
-    pub(crate) names: Vec<String>,
-    pub(crate) types: Vec<String>,
+    /// The columns that are sent: names, types, and where their values are.
+    names: Vec<String>,
+    types: Vec<String>,
+    sources: Vec<Source>,
+    /// What records are decoded into.
     pub(crate) columns: Vec<Column>,
+    /// For each personal column what is stored of it; `None` if nothing is.
+    stored: Vec<Option<Column>>,
+    memo: Memo,
     pub(crate) rows: usize,
     pub(crate) memory: Memory,
     size_measured: usize,
     size_guessed: usize,
+}
+
+/// Where the values of a column are that is sent.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// As they were decoded.
+    Decoded(usize),
+    /// As they are stored in the place of personal ones.
+    Stored(usize),
 }
 
 /// What decoding keeps from record to record: buffers, and which field came after which.
@@ -136,15 +152,56 @@ impl Block {
     /// How many different paths of dropped fields are kept; further ones count under `/…`.
     pub const DROPPED_PATHS_MAX: usize = 100;
 
-    pub(crate) fn new(columns: Vec<(String, String, Column)>, predictions: usize) -> Self {
-        let (mut names, mut types, mut builders) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, ty, column) in columns {
-            names.push(name);
-            types.push(ty);
-            builders.push(column);
+    pub(crate) fn new(
+        columns: Vec<(String, String, Column)>,
+        treatments: &[Treatment],
+        predictions: usize,
+    ) -> Self {
+        let mut block = Self {
+            names: Vec::new(),
+            types: Vec::new(),
+            sources: Vec::new(),
+            columns: Vec::with_capacity(columns.len()),
+            stored: treatments.iter().map(Treatment::column).collect(),
+            memo: Memo::default(),
+            rows: 0,
+            memory: Memory { next: vec![0; predictions], ..Memory::default() },
+            size_measured: 0,
+            size_guessed: 0,
+        };
+        for (place, (name, ty, column)) in columns.into_iter().enumerate() {
+            block.columns.push(column);
+            let treated = treatments.iter().position(|treatment| treatment.place == place);
+            let (ty, source) = match treated.map(|at| (at, &treatments[at].stored)) {
+                None => (ty, Source::Decoded(place)),
+                Some((at, Some(stored))) => (stored.to_string(), Source::Stored(at)),
+                Some((_, None)) => continue,
+            };
+            block.names.push(name);
+            block.types.push(ty);
+            block.sources.push(source);
         }
-        let memory = Memory { next: vec![0; predictions], ..Memory::default() };
-        Self { names, types, columns: builders, rows: 0, memory, size_measured: 0, size_guessed: 0 }
+        block
+    }
+
+    fn source(&self, source: Source) -> &Column {
+        match source {
+            Source::Decoded(place) => &self.columns[place],
+            Source::Stored(at) => self.stored[at].as_ref().expect("what is sent is stored"),
+        }
+    }
+
+    /// Makes what is stored of the personal data of the row that has just been decoded. Gives how many values are
+    /// not stored at all.
+    pub(crate) fn treat(&mut self, treatments: &[Treatment]) -> u32 {
+        let mut n_dropped = 0;
+        for (treatment, stored) in treatments.iter().zip(&mut self.stored) {
+            match stored {
+                Some(stored) => treatment.put(&self.columns, self.rows, stored, &mut self.memo),
+                None => n_dropped += 1,
+            }
+        }
+        n_dropped
     }
 
     /// How many rows there are.
@@ -164,7 +221,8 @@ impl Block {
         self.rows += 1;
         self.size_guessed += record_bytes;
         if self.rows.is_multiple_of(256) {
-            self.size_measured = self.columns.iter().map(Column::size_bytes).sum();
+            let all = self.columns.iter().chain(self.stored.iter().flatten());
+            self.size_measured = all.map(Column::size_bytes).sum();
             self.size_guessed = 0;
         }
     }
@@ -178,7 +236,7 @@ impl Block {
 
     /// Takes all rows out and keeps the memory.
     pub fn clear(&mut self) {
-        self.columns.iter_mut().for_each(Column::clear);
+        self.columns.iter_mut().chain(self.stored.iter_mut().flatten()).for_each(Column::clear);
         self.memory.n_records = 0;
         self.rows = 0;
         self.size_measured = 0;
@@ -195,7 +253,7 @@ impl Block {
     /// The column's values, for tests and previews.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.names.iter().position(|known| known == name).map(|at| &self.columns[at])
+        self.names.iter().position(|known| known == name).map(|at| self.source(self.sources[at]))
     }
 
     /// Appends the rows as one block in the Native format, uncompressed. The insert needs
@@ -205,8 +263,8 @@ impl Block {
     /// # Panics
     /// If the columns differ in length, which is a bug of the plan.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let columns: Vec<BlockColumn<'_>> = (self.names.iter().zip(&self.types).zip(&self.columns))
-            .map(|((name, ty), column)| BlockColumn { name, ty, column })
+        let columns: Vec<BlockColumn<'_>> = (self.names.iter().zip(&self.types).zip(&self.sources))
+            .map(|((name, ty), source)| BlockColumn { name, ty, column: self.source(*source) })
             .collect();
         write_block(&columns, self.rows, out).expect("each appended row has a value in every column");
     }

@@ -8,6 +8,7 @@ use crate::instant::TimePattern;
 use crate::meta::MetaColumn;
 use crate::node::{Absent, Node, NodeId};
 use crate::options::{ColumnOptions, Limits, Metadata, PlanOptions, UnknownFields};
+use crate::personal::{self, Personal, Quotable};
 use crate::plan::{PlanError, PlannedColumns};
 use crate::scalar::{Scalar, TimeReading};
 use crate::usual::Usual;
@@ -19,6 +20,7 @@ pub(crate) struct Compiled {
     pub(crate) root: NodeId,
     pub(crate) columns: PlannedColumns,
     pub(crate) metadata: Vec<MetaColumn>,
+    pub(crate) personal: Personal,
     /// The column that collects unknown fields.
     pub(crate) collect: Option<usize>,
     pub(crate) limits: Limits,
@@ -48,6 +50,7 @@ pub(crate) fn compile(
         root,
         columns: planned.columns,
         metadata: planned.metadata,
+        personal: planned.personal,
         collect: planned.collect,
         limits: clamped(options.limits),
         predictions: builder.predictions,
@@ -67,6 +70,7 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Planned {
     pub(crate) columns: PlannedColumns,
     pub(crate) metadata: Vec<MetaColumn>,
+    pub(crate) personal: Personal,
     pub(crate) collect: Option<usize>,
     pub(crate) tree: Tree,
 }
@@ -87,9 +91,11 @@ pub(crate) fn plan_columns(
     let mut metadata = Vec::new();
     let mut collect = None;
     let mut tree = Tree::default();
+    let mut quotable = Quotable::default();
     for column in table.columns.iter().filter(|column| inserted(column, options)) {
         let place = columns.len();
         let own = options.columns.get(&column.name).cloned().unwrap_or_default();
+        let column = &personal::clear(column, own.personal.as_ref());
         let built = Column::for_type(&column.ty);
         built.map_err(|source| PlanError::Column { column: column.name.clone(), source })?;
         if let Some(meta) = meta_column(column, place, &own, options)? {
@@ -118,11 +124,13 @@ pub(crate) fn plan_columns(
             nested: nested(column, &path),
         };
         tree.insert(&path, leaf)?;
+        quotable.add(path, own.personal.is_some());
     }
     if columns.is_empty() {
         return Err(PlanError::NoColumns { table: format!("{}.{}", table.database, table.name) });
     }
-    Ok(Planned { columns, metadata, collect, tree })
+    let personal = Personal::compile(table, options, &columns, quotable)?;
+    Ok(Planned { columns, metadata, personal, collect, tree })
 }
 
 fn check_names(table: &Table, options: &PlanOptions) -> Result<(), PlanError> {

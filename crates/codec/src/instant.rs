@@ -46,7 +46,7 @@ fn digits(text: &[u8]) -> Option<u32> {
 }
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
-fn days(year: u32, month: u32, day: u32) -> Option<i32> {
+pub(crate) fn days(year: u32, month: u32, day: u32) -> Option<i32> {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,

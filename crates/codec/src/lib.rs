@@ -21,6 +21,7 @@ mod node;
 mod number;
 mod open;
 mod options;
+mod personal;
 mod plan;
 mod protobuf;
 mod reader;
@@ -39,6 +40,7 @@ pub use find::find_text;
 pub use frame::{Framed, SchemaKey};
 pub use instant::{TimePattern, TimePatternError};
 pub use options::{ColumnOptions, EpochUnit, Limits, Metadata, PlanOptions, UnknownFields};
+pub use personal::{Period, PersonalAction, PersonalColumn, PseudonymKey, ShortKey};
 pub use plan::{Appended, Plan, PlanError};
 pub use protobuf::{
     MessagesError, ProtobufMessages, json_to_protobuf, message_indexes, protobuf_to_json, sample_protobuf,

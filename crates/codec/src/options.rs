@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::ReasonCode;
 
+use crate::personal::PersonalColumn;
 use crate::refusal::{Outcome, Refusal};
 
 /// What a plan is compiled with, beside schema and table.
@@ -16,6 +17,9 @@ pub struct PlanOptions {
     pub flatten_separator: String,
     /// What is said of single columns, by the column's name.
     pub columns: BTreeMap<String, ColumnOptions>,
+    /// What is said of single columns of single tables, by the table's and the column's name. It counts before
+    /// `columns`.
+    pub tables: BTreeMap<String, BTreeMap<String, ColumnOptions>>,
     /// Columns named `_topic`, `_partition`, `_offset`, `_timestamp`, `_key` and `_headers` take the
     /// record's metadata where their types fit.
     pub metadata_by_name: bool,
@@ -29,8 +33,27 @@ impl Default for PlanOptions {
             unknown_fields: UnknownFields::Drop,
             flatten_separator: "__".to_owned(),
             columns: BTreeMap::new(),
+            tables: BTreeMap::new(),
             metadata_by_name: true,
             limits: Limits::default(),
+        }
+    }
+}
+
+impl PlanOptions {
+    /// The options as far as they are about one table.
+    #[must_use]
+    pub fn of_table(&self, table: &str) -> Self {
+        let mut columns = self.columns.clone();
+        if let Some(own) = self.tables.get(table) {
+            columns.extend(own.iter().map(|(name, own)| (name.clone(), own.clone())));
+        }
+        Self {
+            unknown_fields: self.unknown_fields.clone(),
+            flatten_separator: self.flatten_separator.clone(),
+            columns,
+            tables: BTreeMap::new(),
+            ..*self
         }
     }
 }
@@ -65,6 +88,8 @@ pub struct ColumnOptions {
     pub json_text: bool,
     /// The column takes a part of the record other than its value.
     pub metadata: Option<Metadata>,
+    /// The column holds personal data: what happens to a value before it is stored.
+    pub personal: Option<PersonalColumn>,
 }
 
 /// The unit of an epoch number.

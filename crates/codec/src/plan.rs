@@ -11,6 +11,7 @@ use crate::block::Block;
 use crate::instant::TimePatternError;
 use crate::json::JsonPlan;
 use crate::options::PlanOptions;
+use crate::personal::Personal;
 use crate::refusal::Refusal;
 use crate::writers::{WireFormat, WriterPlans, WriterSchemas};
 
@@ -101,7 +102,7 @@ pub enum PlanError {
 /// A record became a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// How many of its fields no column took.
+    /// How many of its fields no column took, personal ones that are dropped among them.
     pub dropped_fields: u32,
 }
 
@@ -115,6 +116,7 @@ impl Plan {
         schema: Option<&JsonSchema>,
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
+        let options = &options.of_table(&table.name);
         let fingerprint = fingerprint(table, &format!("{:?}", schema.map(JsonSchema::identity)), options);
         let schema = schema.map(|schema| Arc::new(schema.clone()));
         let plan = JsonPlan::compile(table, schema, options)?;
@@ -133,6 +135,7 @@ impl Plan {
         writers: &WriterSchemas,
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
+        let options = &options.of_table(&table.name);
         let plans = WriterPlans::compile(table, (format, writers), options)?;
         let fingerprint = fingerprint(table, &plans.identity(), options);
         Ok(Self { fingerprint, decoder: Decoder::Written(Arc::new(plans)) })
@@ -164,7 +167,14 @@ impl Plan {
             let column = Column::for_type(ty).expect("compiling has made a column of each type");
             (name.clone(), ty.to_string(), column)
         });
-        Block::new(columns.collect(), predictions)
+        Block::new(columns.collect(), &self.personal().treatments, predictions)
+    }
+
+    fn personal(&self) -> &Personal {
+        match &self.decoder {
+            Decoder::Json(plan) => &plan.compiled.personal,
+            Decoder::Written(plans) => &plans.planned.personal,
+        }
     }
 
     /// Decodes, validates and appends one record as one row. `block` must be of this plan. Says the same
@@ -184,15 +194,21 @@ impl Plan {
         };
         match appended.and_then(|()| self.append_metadata(block, source, record)) {
             Ok(()) => {
-                let dropped_fields = block.memory.n_dropped;
+                let treatments = &self.personal().treatments;
+                let withheld = if treatments.is_empty() { 0 } else { block.treat(treatments) };
+                let dropped_fields = block.memory.n_dropped.saturating_add(withheld);
                 if dropped_fields > 0 {
                     block.count_dropped();
                 }
                 block.row_added(record.value.map_or(0, <[u8]>::len));
                 Ok(Appended { dropped_fields })
             }
-            Err(reject) => {
+            Err(mut reject) => {
                 block.roll_back();
+                let personal = self.personal();
+                if !personal.treatments.is_empty() {
+                    reject.reasons.iter_mut().for_each(|reason| personal.quotable.withhold(reason));
+                }
                 Err(reject)
             }
         }

@@ -59,6 +59,7 @@ impl WriterSchema {
         table: &Table,
         options: &PlanOptions,
     ) -> Result<Vec<WantedColumn>, PlanError> {
+        let options = &options.of_table(&table.name);
         match self {
             Self::Avro(schema) => avro::missing_columns(table, schema, options),
             Self::Json(schema) => Ok(json_columns(schema)
@@ -83,6 +84,7 @@ impl WriterSchema {
     /// # Errors
     /// As [`WriterSchema::missing_columns`].
     pub fn misfits(&self, table: &Table, options: &PlanOptions) -> Result<Vec<Reason>, PlanError> {
+        let options = &options.of_table(&table.name);
         match self {
             Self::Avro(schema) => Ok(avro::compile(table, schema, None, options)?.misfits()),
             Self::Protobuf(types) => {
@@ -95,12 +97,18 @@ impl WriterSchema {
     /// The columns of a new table for the schema.
     #[must_use]
     pub fn columns(&self, options: &PlanOptions) -> Vec<WantedColumn> {
-        match self {
+        let mut wanted = match self {
             Self::Avro(schema) => avro_columns(schema, &options.flatten_separator),
             Self::Json(schema) => json_columns(schema),
             Self::Protobuf(types) => protobuf_columns(types, types.outermost[0], &options.flatten_separator),
             Self::Unusable(_) | Self::Unknown => Vec::new(),
+        };
+        for column in &mut wanted {
+            if let Some(personal) = options.columns.get(&column.name).and_then(|own| own.personal.as_ref()) {
+                personal.retype(&mut column.ty);
+            }
         }
+        wanted
     }
 }
 
