@@ -156,6 +156,7 @@ fn connectors(connectors: &[Connector], memory_max: ByteSize, root: &Node, cx: &
         topics(connector, node, cx);
         event_variable(connector, node, cx);
         sizes(connector, memory_max, node, cx);
+        crate::personal::check(connector, node, cx);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::personal::{LetterValues, PersonalClass};
 use crate::scalar::{ByteSize, FieldPath, Identifier, Name, TimeFormat, Topic};
 use crate::template::TableRoute;
 use tidegate_yaml::diagnostic::Mistake;
@@ -40,6 +41,10 @@ section! {
         tombstones: Tombstones = "reject";
         /// Columns whose values are not read the usual way, by column name.
         columns: BTreeMap<String, Column> = "{}";
+        /// The same for the columns of single tables, by table and column name. It counts before `columns`.
+        columns_of: BTreeMap<String, BTreeMap<String, Column>> = "{}";
+        /// Classes of personal data that columns name: what happens to a value before it is stored.
+        personal_data: BTreeMap<String, PersonalClass> = "{}";
         /// Whether missing tables are created.
         create_tables: CreateTables = "false";
         /// Whether columns are added for fields that the schema of a record has and its table lacks.
@@ -212,6 +217,11 @@ section! {
         formats: Vec<TimeFormat> = "[]";
         /// The unit of numbers in a date or time column; without it numbers are refused.
         epoch: Option<EpochUnit>;
+        /// The class of personal data that the column's values are of, of those in `personal_data`.
+        personal_data: Option<String>;
+        /// The type of the values that come, where the column keeps something else of them: `UUID`, say, of a column
+        /// that keeps pseudonyms as `String`.
+        clear_type: Option<String>;
     }
 }
 
@@ -248,6 +258,9 @@ section! {
         replication: u16 = "1", "1".."32767";
         /// The partitions of a topic that is created.
         partitions: u32 = "1", "1".."10000";
+        /// What the table keeps of a record. By default it withholds the record where personal data is not stored as
+        /// it comes; the topic has it in any case.
+        table_values: Option<LetterValues>;
     }
 }
 

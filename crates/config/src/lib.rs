@@ -12,6 +12,7 @@ mod clickhouse;
 mod connector;
 mod file;
 mod kafka;
+mod personal;
 mod registry;
 mod scalar;
 mod template;
@@ -25,6 +26,7 @@ pub use file::{
     Api, EmbeddedKafka, LoadError, SinkFile, UpFile, json_schema, load_sink, load_up, parse_sink, parse_up,
 };
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
+pub use personal::{LetterValues, Period, PersonalAction, PersonalClass};
 pub use registry::{RegistryTls, SchemaRegistry};
 pub use scalar::{
     Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, RegistryUrl, Secret, TimeFormat, Topic,

@@ -15,6 +15,7 @@ mod group;
 mod ledger;
 mod metrics;
 mod offsets;
+mod personal;
 mod reach;
 mod registry;
 mod render;

@@ -71,13 +71,13 @@ impl Sink {
     /// Starts connectors. Returns at once: Kafka and ClickHouse are waited for by each connector.
     ///
     /// # Errors
-    /// When a schema file cannot be read.
+    /// When a schema file cannot be read, or a column's options cannot be followed.
     pub fn start(world: &World, connectors: &[config::Connector], shown: &Shown) -> anyhow::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let source_bytes_max = shown.budget.bytes_max() / SOURCE_SHARE / connectors.len().max(1);
         for config in connectors {
-            let settings = wire::settings(config, &world.database);
+            let settings = wire::settings(config, &world.database)?;
             let schemas = wire::schemas(config, &settings, world.registry.as_ref())?;
             let status = Status::new(config.name.as_str());
             shown.add(status.clone());

@@ -1,6 +1,6 @@
 //! From the configuration's words to those of the crates that do the work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,10 +56,12 @@ pub fn kafka(kafka: &config::Kafka) -> KafkaOptions {
 }
 
 /// What a connector's pipeline is told.
-#[must_use]
-pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSettings {
+///
+/// # Errors
+/// When a column's type is none, or a key cannot be one.
+pub fn settings(connector: &config::Connector, database: &str) -> anyhow::Result<ConnectorSettings> {
     let database = connector.database.as_ref().map_or_else(|| database.to_owned(), ToString::to_string);
-    ConnectorSettings {
+    Ok(ConnectorSettings {
         context: DeadLetterContext {
             connector: connector.name.to_string(),
             group: connector.group_name(),
@@ -67,7 +69,7 @@ pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSetti
         },
         database,
         route: connector.table.clone(),
-        plan: plan(connector),
+        plan: plan(connector)?,
         flush: FlushPolicy {
             rows_max: connector.batch.rows_max.min(FlushPolicy::ROWS_LIMIT),
             bytes_max: connector.batch.bytes_max.as_usize(),
@@ -76,7 +78,7 @@ pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSetti
         guarantee: connector.delivery,
         tombstones: connector.tombstones,
         dead_letter_table: Some(connector.dead_letters.table.to_string()),
-        letters_withheld: false,
+        letters_withheld: connector.withholds_letters(),
         halt_when: match &connector.halt_when {
             HaltWhen::Never => None,
             HaltWhen::Guard(guard) => Some(HaltPolicy { bad_ratio: guard.bad_ratio, window: guard.window }),
@@ -89,39 +91,50 @@ pub fn settings(connector: &config::Connector, database: &str) -> ConnectorSetti
             config::Evolve::No => false,
             config::Evolve::AddColumns => true,
         },
-    }
+    })
 }
 
-fn plan(connector: &config::Connector) -> PlanOptions {
-    let columns = connector.columns.iter().map(|(name, column)| {
-        let options = ColumnOptions {
-            path: column.path.as_ref().map(|path| path.segments().to_vec()),
-            formats: column.formats.iter().map(ToString::to_string).collect(),
-            epoch: column.epoch.map(|unit| match unit {
-                config::EpochUnit::Seconds => EpochUnit::Seconds,
-                config::EpochUnit::Millis => EpochUnit::Millis,
-                config::EpochUnit::Micros => EpochUnit::Micros,
-                config::EpochUnit::Nanos => EpochUnit::Nanos,
-            }),
-            ..ColumnOptions::default()
-        };
-        (name.clone(), options)
-    });
-    PlanOptions {
+fn plan(connector: &config::Connector) -> anyhow::Result<PlanOptions> {
+    let columns = |of: &BTreeMap<String, config::Column>| -> anyhow::Result<BTreeMap<String, ColumnOptions>> {
+        of.iter().map(|(name, own)| Ok((name.clone(), column(connector, name, own)?))).collect()
+    };
+    let tables = connector.columns_of.iter();
+    Ok(PlanOptions {
         unknown_fields: match &connector.unknown_fields {
             config::UnknownFields::Reject => UnknownFields::Reject,
             config::UnknownFields::Drop => UnknownFields::Drop,
             config::UnknownFields::Collect(column) => UnknownFields::Collect { column: column.to_string() },
         },
         flatten_separator: connector.flatten.clone(),
-        columns: columns.collect(),
+        columns: columns(&connector.columns)?,
+        tables: tables.map(|(table, of)| Ok((table.clone(), columns(of)?))).collect::<anyhow::Result<_>>()?,
         limits: Limits {
             record_bytes_max: connector.limits.record_bytes_max.as_usize(),
             depth_max: connector.limits.depth_max,
             ..Limits::default()
         },
         ..PlanOptions::default()
-    }
+    })
+}
+
+fn column(
+    connector: &config::Connector,
+    name: &str,
+    column: &config::Column,
+) -> anyhow::Result<ColumnOptions> {
+    Ok(ColumnOptions {
+        path: column.path.as_ref().map(|path| path.segments().to_vec()),
+        formats: column.formats.iter().map(ToString::to_string).collect(),
+        epoch: column.epoch.map(|unit| match unit {
+            config::EpochUnit::Seconds => EpochUnit::Seconds,
+            config::EpochUnit::Millis => EpochUnit::Millis,
+            config::EpochUnit::Micros => EpochUnit::Micros,
+            config::EpochUnit::Nanos => EpochUnit::Nanos,
+        }),
+        personal: crate::personal::of_column(connector, column)
+            .with_context(|| format!("connector `{}`, column `{name}`", connector.name))?,
+        ..ColumnOptions::default()
+    })
 }
 
 /// Where a connector's schemas come from, and how its missing tables are created.
@@ -150,7 +163,9 @@ fn creation(connector: &config::Connector, settings: &ConnectorSettings) -> Opti
             Some(TableCreation::new(move |resolved, schema| {
                 let definition = match schema {
                     TableSchema::Event(schema) => table_for(schema),
-                    TableSchema::Writer(schema) => definition(&schema.columns(&plan)),
+                    TableSchema::Writer(schema) => {
+                        definition(&schema.columns(&plan.of_table(&resolved.table)))
+                    }
                 };
                 table_ddl(&database, &resolved.table, &definition)
             }))
