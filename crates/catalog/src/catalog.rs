@@ -1,5 +1,7 @@
 //! The checked catalog: events with all their fields, and the columns that these become.
 
+use std::sync::LazyLock;
+
 use indexmap::IndexMap;
 
 use crate::expression::Sort;
@@ -33,6 +35,8 @@ pub struct Event {
     pub fields: Vec<EventField>,
     /// Whether it names a context that there is not: what it lacks follows from that.
     pub(crate) incomplete: bool,
+    /// The classes of personal data of which texts are kept, whatever the fields are.
+    pub(crate) pseudonymised: Vec<String>,
 }
 
 /// A field of an event, as it stands in a record.
@@ -62,8 +66,12 @@ pub enum Origin {
 pub struct Column<'a> {
     /// What the file says of its field.
     pub field: &'a Field,
-    /// Its type, never optional: that is `nullable`.
+    /// The type of what it keeps, never optional: that is `nullable`.
     pub ty: &'a FieldType,
+    /// The type of what comes: another one where pseudonyms are kept of it.
+    pub clear: &'a FieldType,
+    /// The class of personal data that it is of.
+    pub pii: Option<&'a str>,
     /// Whether the field may be absent and the column keeps that it is.
     pub nullable: bool,
     /// Whether the field may be absent.
@@ -180,7 +188,8 @@ impl Event {
     pub fn columns(&self, nulls: bool) -> Vec<(String, Column<'_>)> {
         let mut columns = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
-            flatten(&field.name, &field.field, (false, nulls), &mut columns);
+            let around = Around { event: self, optional: false, nulls, pii: None };
+            flatten(&field.name, &field.field, around, &mut columns);
         }
         columns
     }
@@ -192,31 +201,44 @@ impl Event {
     }
 }
 
+/// What holds of a field for where it stands.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    event: &'a Event,
+    optional: bool,
+    nulls: bool,
+    pii: Option<&'a str>,
+}
+
+/// What is kept of pseudonymised fields.
+static TEXT: FieldType = FieldType::Scalar(Scalar::String);
+static TEXTS: LazyLock<FieldType> =
+    LazyLock::new(|| FieldType::Array(Box::new(FieldType::Scalar(Scalar::String))));
+
 /// Objects become the columns of their members; everything else is one column.
-fn flatten<'a>(
-    name: &str,
-    field: &'a Field,
-    (within_optional, nulls): (bool, bool),
-    columns: &mut Vec<(String, Column<'a>)>,
-) {
-    let optional = within_optional || field.ty.value.optional();
-    let ty = field.ty.value.required();
-    match ty {
+fn flatten<'a>(name: &str, field: &'a Field, around: Around<'a>, columns: &mut Vec<(String, Column<'a>)>) {
+    let optional = around.optional || field.ty.value.optional();
+    let pii = field.pii.as_ref().map(|class| class.value.as_str()).or(around.pii);
+    let texts = pii.is_some_and(|class| around.event.pseudonymised.iter().any(|known| known == class));
+    let clear = field.ty.value.required();
+    let column = |ty, nullable| Column { field, ty, clear, pii, nullable, optional };
+    match clear {
         FieldType::Object => {
             for (member, inner) in field.fields.iter() {
-                flatten(&format!("{name}{FLATTEN}{member}"), inner, (optional, nulls), columns);
+                let around = Around { optional, pii, ..around };
+                flatten(&format!("{name}{FLATTEN}{member}"), inner, around, columns);
             }
         }
         FieldType::Scalar(_) => {
-            columns.push((name.to_owned(), Column { field, ty, nullable: optional && nulls, optional }));
+            let ty = if texts && !matches!(clear, FieldType::Scalar(Scalar::String)) { &TEXT } else { clear };
+            columns.push((name.to_owned(), column(ty, optional && around.nulls)));
         }
         // ClickHouse has no null of these: an absent one is empty. `Dynamic` has one of its own.
-        FieldType::Array(_)
-        | FieldType::Map(_)
-        | FieldType::Json
-        | FieldType::Any
-        | FieldType::Optional(_) => {
-            columns.push((name.to_owned(), Column { field, ty, nullable: false, optional }));
+        FieldType::Array(_) => {
+            columns.push((name.to_owned(), column(if texts { &TEXTS } else { clear }, false)))
+        }
+        FieldType::Map(_) | FieldType::Json | FieldType::Any | FieldType::Optional(_) => {
+            columns.push((name.to_owned(), column(clear, false)));
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Class {
     Deprecate,
     /// What a table made of others holds is made anew.
     Definition,
+    /// More, or something else, is done to personal data: rows that are stored were stored otherwise.
+    Policy,
     /// Old rows have a value that nobody sent.
     Major,
     /// The rows are copied into a table that is laid out differently.
@@ -95,6 +97,7 @@ impl Class {
             Self::Minor => "minor",
             Self::Deprecate => "deprecate",
             Self::Definition => "definition",
+            Self::Policy => "policy",
             Self::Major => "major",
             Self::Rebuild => "rebuild",
             Self::Destructive => "destructive",

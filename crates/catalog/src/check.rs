@@ -3,6 +3,7 @@
 mod events;
 mod expressions;
 mod metrics;
+mod personal;
 mod rollups;
 mod tests_of_events;
 
@@ -29,6 +30,7 @@ pub(crate) fn check(file: CatalogFile, cx: &mut Reading<'_>) -> Catalog {
     let catalog = Catalog { file, events };
     events::topics_and_tables(&catalog, cx);
     events::keys(&catalog, cx);
+    personal::tellers(&catalog, cx);
     entities(&catalog, cx);
     facts(&catalog, cx);
     dimensions(&catalog, cx);

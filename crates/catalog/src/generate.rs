@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::catalog::Catalog;
 use crate::lock::Lock;
 
-pub(crate) use clickhouse::PLACE;
+pub(crate) use clickhouse::{PERSONAL_MARK, PLACE};
 pub use clickhouse::{Statement, Step, statements};
 pub(crate) use json_schema::event_schema;
 pub use json_schema::{full_sample, sample};

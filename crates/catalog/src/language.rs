@@ -4,6 +4,7 @@ mod coverage;
 mod defaults;
 mod event;
 mod metric;
+mod personal;
 
 use serde_json::{Value, json};
 use tidegate_yaml::section;
@@ -14,11 +15,12 @@ use crate::names::{Name, Names};
 
 pub use coverage::CoverageSource;
 pub use defaults::{
-    Ddl, Defaults, EngineKind, Nullable, PartitionKey, PiiAction, Policies, RecordFormat, UnknownFields,
+    Ddl, Defaults, EngineKind, Nullable, PartitionKey, Policies, RecordFormat, UnknownFields,
 };
 pub use event::{Context, Entity, EnumSource, EventSource, Field, History, Version};
 pub use metric::{Dimension, Fact, Grain, Kind, Metric, MetricRef, Precision, Rollup, Span};
 pub(crate) use metric::{Empty, SpanUnit, StepOrder};
+pub use personal::{KeyRef, LetterValues, PiiAction, PiiClass, PiiMethod, PiiPeriod};
 
 section! {
     /// A catalog: what the events of a product are, and everything that is counted by them.

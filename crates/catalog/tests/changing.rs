@@ -324,3 +324,30 @@ fn what_replicas_say_differently_is_told() {
     assert_eq!(things, ["bought", "viewed"]);
     assert!(found[1].text.contains("UInt32"), "{found:?}");
 }
+
+#[test]
+fn more_that_is_done_to_personal_data_is_asked_for_and_says_what_rows_keep() {
+    let class = "policies: {keep_events: 25mo, pii: {direct: {action: pseudonymise, key_ref: env:KEY}}}";
+    let text = SHOP.replace("policies: {keep_events: 25mo}", class);
+    let text =
+        text.replace("user_id: {type: optional<string>}", "user_id: {type: optional<string>, pii: direct}");
+    let (old, new) = (catalog(SHOP), catalog(&text));
+    let lock = Lock::default().extended(&old);
+    let raised = planned(&live(&old, &lock), &new, &lock, &permission());
+    assert_eq!(told(&raised), [("viewed.user_id", Class::Policy), ("bought.user_id", Class::Policy)]);
+    for change in &raised.changes {
+        assert!(matches!(change.gate, Gate::Needs { .. }), "{change:?}");
+        assert!(change.reason.contains("rows that are stored keep what they have"), "{}", change.reason);
+    }
+    // Once it has been asked for, the server's own words say that it is so.
+    assert_eq!(planned(&live(&new, &lock), &new, &lock, &permission()), Plan::default());
+    // A field that becomes a text is copied into a new table, and its rows keep what they had.
+    let typed = text.replace("page: {type: string, doc: Which}", "page: {type: uuid, pii: direct}");
+    let was = SHOP.replace("page: {type: string, doc: Which}", "page: {type: uuid}");
+    let (old, new) = (catalog(&was), catalog(&typed));
+    let plan = planned(&live(&old, &lock), &new, &lock, &permission());
+    let change = plan.changes.iter().find(|change| change.reason.contains("`page`")).unwrap();
+    assert!(change.reason.contains("type `UUID` -> `String`"), "{}", change.reason);
+    assert!(change.reason.contains("rows that are stored keep"), "{}", change.reason);
+    assert!(!matches!(change.gate, Gate::Open), "{change:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
-use tidegate_catalog::{Loaded, json_schema, load};
+use tidegate_catalog::{Given, Loaded, Lock, generate, json_schema, load};
 use tidegate_yaml::{Diagnostics, Mistake};
 
 const SMALL: &str = "
@@ -113,10 +113,85 @@ fn a_class_of_personal_data_is_declared_and_what_nobody_does_to_it_is_told() {
         let loaded = changed(plain, &text).unwrap_or_else(|refused| panic!("{refused}"));
         loaded.catalog.untreated().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let direct = "class `direct`, action `pseudonymise`: `viewed.user_id` and 1 more";
-    assert_eq!(untreated("action: pseudonymise"), [direct]);
-    assert!(untreated("action: pseudonymise, upstream: true").is_empty());
+    let direct = "class `direct`, action `restrict`: `viewed.user_id` and 1 more";
+    assert_eq!(untreated("action: restrict"), [direct]);
+    assert!(untreated("action: restrict, upstream: true").is_empty());
+    assert!(untreated("action: pseudonymise, key_ref: env:KEY").is_empty());
     assert!(untreated("action: keep").is_empty());
+}
+
+/// A catalog with this class, of which are a field of this type and the one that tells tenants apart.
+fn with_class(class: &str, ty: &str) -> Result<Loaded, Diagnostics> {
+    let text = format!(
+        "  user_id: {{type: optional<string>}}\n  tenant: {{type: string}}\n  other: {{{ty}, pii: direct}}\n\
+         policies: {{pii: {{direct: {{{class}}}}}}}\nenums:"
+    );
+    changed("  user_id: {type: optional<string>}\nenums:", &text)
+}
+
+#[test]
+fn what_a_class_says_is_only_said_of_fields_that_it_can_be_done_to() {
+    let key = "key_ref: env:KEY";
+    let texts = format!("action: pseudonymise, {key}");
+    for (class, ty) in [
+        (texts.as_str(), "type: optional<uuid>"),
+        (&texts, "type: array<ip>"),
+        (&texts, "type: i64"),
+        ("action: drop", "type: map<string>"),
+        ("action: drop", "type: array<object>, fields: {a: {type: string}}"),
+        ("action: truncate", "type: ip"),
+        ("action: truncate, characters_max: 3", "type: string"),
+        ("action: generalise", "type: optional<date>"),
+        ("action: generalise, step: 10", "type: u16"),
+        (&texts, "type: object, fields: {a: {type: uuid}}"),
+        ("action: pseudonymise, key_ref: 'file:/run/pii', per: [tenant]", "type: string"),
+    ] {
+        if let Err(refused) = with_class(class, ty) {
+            panic!("{class}, {ty}: {refused}");
+        }
+    }
+    for (class, ty, words) in [
+        ("action: pseudonymise", "type: string", "has no `key_ref`"),
+        (&texts, "type: f64", "which is not done to `other: f64`"),
+        (&texts, "type: map<string>", "which is not done to"),
+        (&texts, "type: array<object>, fields: {a: {type: string, pii: direct}}", "which is not done to"),
+        (&texts, "type: string, default: nobody", "its default would not be"),
+        ("action: truncate", "type: string", "with `characters_max` texts"),
+        ("action: generalise", "type: u16", "with `step` whole numbers"),
+        ("action: keep, key_ref: env:KEY", "type: string", "`key_ref` is for `pseudonymise`"),
+        ("action: pseudonymise, key_ref: 0123456789", "type: string", "never the key itself"),
+        (&format!("{texts}, per: [tennant]"), "type: string", "did you mean `tenant`?"),
+    ] {
+        let refused = with_class(class, ty).err().unwrap_or_else(|| panic!("{class}, {ty}: accepted"));
+        assert!(refused.to_string().contains(words), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn a_pseudonymised_field_is_a_text_wherever_it_is_kept_and_a_field_of_its_type_where_it_comes_from() {
+    let class = "action: pseudonymise, key_ref: env:KEY, per: [tenant]";
+    let loaded = with_class(class, "type: array<uuid>").unwrap_or_else(|refused| panic!("{refused}"));
+    let viewed = &loaded.catalog.events["viewed"];
+    let column = viewed.column("other", true).unwrap();
+    assert_eq!(
+        (column.ty.to_string(), column.clear.to_string()),
+        ("array<string>".into(), "array<uuid>".into())
+    );
+    let given = Given { dead_letter_ddl: |_, _| String::new(), place_columns: &[], dedup_window: 1 };
+    let generated = generate(&loaded.catalog, &Lock::default(), given);
+    let sink = generated.text("sink/sink.yaml").unwrap();
+    for line in [
+        "      direct: {action: pseudonymise, key: '${KEY}', per: [tenant]}",
+        "      viewed:\n        other: {personal_data: direct, clear_type: UUID}",
+        "# Personal data of class `direct` is pseudonymised with the key in env:KEY, apart by tenant before it is stored",
+    ] {
+        assert!(sink.contains(line), "{line}: {sink}");
+    }
+    let tables = generated.text("clickhouse/single/02-events.sql").unwrap();
+    let line = "`other` Array(String) COMMENT '[personal data, direct: pseudonymised with the key in env:KEY";
+    assert!(tables.contains(line), "{tables}");
+    let schema = generated.text("json-schema/viewed/1.0.0.json").unwrap();
+    assert!(schema.contains("\"uuid\""), "records have what they had: {schema}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::sql::{Sql, words};
 use super::type_change::{TypeChange, type_change};
 use super::{Action, Change, Class, Cost, Live, Note, Plan, Planner, Proof, Wanted, created};
 use crate::expression::sql_text;
+use crate::generate::PERSONAL_MARK;
 
 pub(super) fn compare(planner: &Planner<'_>, wanted: Wanted<'_>, plan: &mut Plan) {
     let name = wanted.statement.object.as_str();
@@ -138,6 +139,11 @@ fn time_to_live(planner: &Planner<'_>, name: &str, (wanted, live): (&Sql, &Sql))
     }
 }
 
+/// What a column's comment says of personal data.
+fn personal(comment: &str) -> Option<&str> {
+    comment.find(PERSONAL_MARK).map(|at| &comment[at..])
+}
+
 struct Compared<'a, 'p> {
     planner: &'a Planner<'p>,
     name: &'a str,
@@ -153,6 +159,7 @@ enum Difference {
     Type(TypeChange),
     Default,
     Codec,
+    Personal,
     Comment,
 }
 
@@ -230,7 +237,9 @@ impl Compared<'_, '_> {
         if wanted.codec != live.codec {
             found.push(Difference::Codec);
         }
-        if wanted.comment != live.comment {
+        if personal(&wanted.comment).is_some_and(|mark| personal(&live.comment) != Some(mark)) {
+            found.push(Difference::Personal);
+        } else if wanted.comment != live.comment {
             found.push(Difference::Comment);
         }
         found
@@ -317,13 +326,26 @@ impl Compared<'_, '_> {
                 };
                 (Class::Minor, reason, vec![action], back)
             }
+            Difference::Personal => {
+                let sql = |comment: &str| format!("{alter} COMMENT COLUMN {name} {}", sql_text(comment));
+                let mark = personal(&wanted.comment).unwrap_or_default();
+                let reason = format!(
+                    "{mark}: rows that are stored keep what they have; rewrite it (`{alter} UPDATE {name} = ..`), or \
+                     drop their partitions, before you call it done"
+                );
+                (Class::Policy, reason, run(sql(&wanted.comment)), live.map(|live| sql(&live.comment)))
+            }
             Difference::Comment => {
                 let sql = |comment: &str| format!("{alter} COMMENT COLUMN {name} {}", sql_text(comment));
                 let undo = live.map(|live| sql(&live.comment));
                 (Class::Documentation, "the column's comment".to_owned(), run(sql(&wanted.comment)), undo)
             }
         };
-        let gate = if class == Class::Major { self.planner.permission().gate(&thing) } else { Gate::Open };
+        let gate = if [Class::Major, Class::Policy].contains(&class) {
+            self.planner.permission().gate(&thing)
+        } else {
+            Gate::Open
+        };
         let rewrites = actions.len() > 1;
         let cost = rewrites.then_some(Cost { rows: self.live.rows, bytes: self.live.bytes });
         Change { thing, class, reason, gate, proofs: Vec::new(), actions, undo, cost }

@@ -7,7 +7,7 @@ use tidegate_yaml::reading::Reading;
 use tidegate_yaml::shape::{Located, quoted};
 use tidegate_yaml::{Mistake, Position};
 
-use super::{has_column, unknown};
+use super::{has_column, personal, unknown};
 use crate::catalog::{Catalog, Event, EventField, Origin};
 use crate::field_type::{FieldType, Scalar};
 use crate::language::{CatalogFile, Ddl, EventSource, Field, Version};
@@ -15,10 +15,13 @@ use crate::names::Names;
 
 /// What is checked once, and not per event: the envelope, contexts, enums, defaults.
 pub(super) fn shared(file: &CatalogFile, cx: &mut Reading<'_>) {
+    personal::classes(file, cx);
+    personal::fields(file, &file.envelope, cx);
     fields(file, &file.envelope, None, cx);
     spine(file, cx);
     for (_, context) in file.contexts.iter() {
         fields(file, &context.fields, None, cx);
+        personal::fields(file, &context.fields, cx);
     }
     for (name, located) in file.enums.located() {
         enumeration(name, &located.value, cx);
@@ -90,6 +93,7 @@ pub(super) fn event(
 ) -> Event {
     let source = &located.value;
     fields(file, &source.fields, Some(source.version.value), cx);
+    personal::fields(file, &source.fields, cx);
     let mut all: Vec<EventField> = Vec::new();
     let mut places: HashMap<String, Origin> = HashMap::new();
     let mut add = |name: String, field: &Field, origin: Origin, at: Position, cx: &mut Reading<'_>| {
@@ -129,7 +133,17 @@ pub(super) fn event(
         .replace("{event}", name)
         .replace("{major}", &source.version.value.major.to_string());
     let table = source.clickhouse.table.as_ref().map_or(name, |table| table.as_str()).to_owned();
-    Event { name: name.to_owned(), source: source.clone(), topic, table, fields: all, incomplete }
+    let classes = file.policies.pii.iter().filter(|(_, class)| class.makes_texts());
+    let pseudonymised = classes.map(|(name, _)| name.to_owned()).collect();
+    Event {
+        name: name.to_owned(),
+        source: source.clone(),
+        topic,
+        table,
+        fields: all,
+        incomplete,
+        pseudonymised,
+    }
 }
 
 fn told(origin: &Origin) -> String {

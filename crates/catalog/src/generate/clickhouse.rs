@@ -10,8 +10,16 @@ use crate::catalog::{Catalog, Column, Event};
 use crate::column_type::{clickhouse_type, nullable};
 use crate::expression::sql_text;
 use crate::field_type::{FieldType, Scalar};
-use crate::language::{Ddl, EngineKind, Entity, Fact, History, PartitionKey, Span, UnknownFields};
+use crate::language::{Ddl, EngineKind, Entity, Fact, History, PartitionKey, PiiClass, Span, UnknownFields};
 use crate::lock::Lock;
+
+/// What begins the part of a column's comment that says what happens to its values before they are stored.
+pub(crate) const PERSONAL_MARK: &str = "[personal data, ";
+
+/// That part of the comment: `plan` sees by it that the rows of a table have been stored otherwise.
+fn personal_mark(class: &str, of: &PiiClass) -> String {
+    format!("{PERSONAL_MARK}{class}: {}]", of.done())
+}
 
 /// The columns that tell a row from every other.
 pub(crate) const PLACE: [&str; 3] = ["_topic", "_partition", "_offset"];
@@ -272,8 +280,10 @@ impl Writer<'_> {
             let _ = write!(rest, " DEFAULT {default}");
         }
         // ClickHouse reads them in this order only.
-        if let Some(doc) = &column.field.doc {
-            let _ = write!(rest, " COMMENT {}", sql_text(doc));
+        let done = self.catalog.treatment(column).map(|(class, of)| personal_mark(class, of));
+        let said: Vec<&str> = column.field.doc.as_deref().into_iter().chain(done.as_deref()).collect();
+        if !said.is_empty() {
+            let _ = write!(rest, " COMMENT {}", sql_text(&said.join(" ")));
         }
         if let (FieldType::Scalar(Scalar::Timestamp(_)), false) = (column.ty, column.nullable) {
             rest.push_str(" CODEC(Delta, ZSTD(1))");

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{File, banner, event_schema};
-use crate::catalog::Catalog;
-use crate::language::{RecordFormat, UnknownFields};
+use crate::catalog::{Catalog, Column};
+use crate::field_type::Scalar;
+use crate::language::{KeyRef, PiiAction, PiiClass, RecordFormat, UnknownFields};
 
 const SCHEMAS: &str = "events.schema.json";
 
@@ -47,6 +48,9 @@ fn sink(catalog: &Catalog) -> String {
     for untreated in catalog.untreated() {
         let _ = writeln!(text, "# Personal data is stored as it comes: {untreated}");
     }
+    for (name, class) in catalog.treated() {
+        let _ = writeln!(text, "# Personal data of class `{name}` is {} before it is stored", class.done());
+    }
     if format != RecordFormat::Json {
         text.push_str("registry: {urls: ['${SCHEMA_REGISTRY_URL:-http://localhost:8081}']}\n");
     }
@@ -70,11 +74,87 @@ fn sink(catalog: &Catalog) -> String {
     };
     let topic = catalog.dead_letter_topic();
     let _ = writeln!(text, "    unknown_fields: {unknown}");
-    let _ = writeln!(text, "    dead_letters: {{topic: {topic}, table: {}}}", letters.table);
+    let values = letters.table_values.map_or_else(String::new, |values| format!(", table_values: {values}"));
+    let _ = writeln!(text, "    dead_letters: {{topic: {topic}, table: {}{values}}}", letters.table);
     let _ = writeln!(
         text,
         "    halt_when: {{bad_ratio: {}, window: {}}}",
         letters.halt_ratio, letters.halt_window
     );
+    personal(catalog, &mut text);
     text
+}
+
+/// What happens to personal data, and to which columns.
+fn personal(catalog: &Catalog, text: &mut String) {
+    let treated = catalog.treated();
+    if treated.is_empty() {
+        return;
+    }
+    text.push_str("    personal_data:\n");
+    for (name, class) in treated {
+        let _ = writeln!(text, "      {name}: {{{}}}", rule(class));
+    }
+    text.push_str("    columns_of:\n");
+    for event in catalog.events.values() {
+        let columns = event.columns(catalog.nulls());
+        let columns = columns.iter().filter_map(|(name, column)| {
+            let (class, of) = catalog.treatment(column)?;
+            let clear = clear_type(column).filter(|_| of.makes_texts());
+            let clear = clear.map_or_else(String::new, |clear| format!(", clear_type: {clear}"));
+            Some(format!("        {name}: {{personal_data: {class}{clear}}}\n"))
+        });
+        let columns: String = columns.collect();
+        if !columns.is_empty() {
+            let _ = write!(text, "      {}:\n{columns}", event.table);
+        }
+    }
+}
+
+/// A class as the sink's configuration has it.
+fn rule(class: &PiiClass) -> String {
+    let mut rule = format!("action: {}", class.action);
+    // Writing into a `String` does not fail.
+    let _ = match class.action {
+        PiiAction::Keep | PiiAction::Restrict | PiiAction::Drop => Ok(()),
+        PiiAction::Pseudonymise => {
+            let per: Vec<&str> = class.per.iter().map(|name| name.value.as_str()).collect();
+            let per = if per.is_empty() { String::new() } else { format!(", per: [{}]", per.join(", ")) };
+            match class.key_ref.as_ref().map(|key| &key.value) {
+                Some(KeyRef::Variable(name)) => write!(rule, ", key: '${{{name}}}'{per}"),
+                Some(KeyRef::File(path)) => write!(rule, ", key_file: '{path}'{per}"),
+                None => Ok(()),
+            }
+        }
+        PiiAction::Truncate => {
+            let texts =
+                class.characters_max.map_or_else(String::new, |max| format!(", characters_max: {max}"));
+            write!(rule, ", ipv4_prefix: {}, ipv6_prefix: {}{texts}", class.ipv4_prefix, class.ipv6_prefix)
+        }
+        PiiAction::Generalise => {
+            let step = class.step.map_or_else(String::new, |step| format!(", step: {step}"));
+            write!(rule, ", to: {}{step}", class.to)
+        }
+    };
+    rule
+}
+
+/// ClickHouse's type of what comes, where texts are kept of something else.
+fn clear_type(column: &Column<'_>) -> Option<String> {
+    match column.clear.innermost()? {
+        Scalar::Uuid => Some("UUID".to_owned()),
+        Scalar::Ip => Some("IPv6".to_owned()),
+        Scalar::Integer { signed, bits } => Some(format!("{}{bits}", if *signed { "Int" } else { "UInt" })),
+        Scalar::String
+        | Scalar::Enum(_)
+        | Scalar::Url
+        | Scalar::Email
+        | Scalar::Geohash { .. }
+        | Scalar::Bool
+        | Scalar::Float { .. }
+        | Scalar::Decimal { .. }
+        | Scalar::Timestamp(_)
+        | Scalar::Date
+        | Scalar::Duration => None,
+    }
 }

@@ -351,7 +351,15 @@ fn personal(catalog: &Catalog, html: &mut String) {
         let done = match (class.action, class.upstream, fields) {
             (PiiAction::Keep, ..) => "Stored as it comes, as it should be.".to_owned(),
             (_, true, _) => "Producers do it before they send it.".to_owned(),
-            (_, false, None) => "No field is of it.".to_owned(),
+            (_, false, None) => match catalog.fields_of_class(name).len() {
+                0 => "No field is of it.".to_owned(),
+                n_fields => {
+                    format!(
+                        "{n_fields} fields are {} before they are stored. Topics have them as they come.",
+                        class.done()
+                    )
+                }
+            },
             (_, false, Some(untreated)) => {
                 let n_fields = untreated.fields.len();
                 format!("Nobody does it: {n_fields} fields are stored as they come.")

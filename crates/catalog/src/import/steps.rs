@@ -43,7 +43,7 @@ pub fn class_of_step(old: &ProposedEvent, new: &ProposedEvent) -> Step {
 fn breaks(class: Class) -> bool {
     match class {
         Class::New | Class::Documentation | Class::Minor | Class::Definition | Class::Rebuild => false,
-        Class::Deprecate | Class::Major | Class::Destructive => true,
+        Class::Deprecate | Class::Policy | Class::Major | Class::Destructive => true,
     }
 }
 

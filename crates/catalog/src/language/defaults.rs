@@ -4,6 +4,7 @@ use tidegate_yaml::shape::Located;
 use tidegate_yaml::{choice, section};
 
 use super::metric::Span;
+use super::personal::{LetterValues, PiiClass};
 use crate::names::{Name, Names};
 
 section! {
@@ -179,34 +180,8 @@ section! {
         halt_ratio: f64 = "0.5", "0".."1";
         /// Among how many records.
         halt_window: u32 = "1000", "1".."1000000";
-    }
-}
-
-section! {
-    /// A class of personal data.
-    pub struct PiiClass as "a class of personal data" {
-        /// What must happen to such a field before anybody but its owner reads it.
-        action: PiiAction;
-        /// Whether producers do it before they send such a field. Tidegate does not: what is not done upstream is
-        /// stored as it comes, which `up` refuses unless it is allowed.
-        upstream: bool = "false";
-        /// What it covers.
-        doc: Option<String>;
-    }
-}
-
-choice! {
-    /// What must happen to personal data.
-    pub enum PiiAction {
-        /// Nothing.
-        Keep => "keep",
-        /// It is replaced by a keyed hash.
-        Pseudonymise => "pseudonymise",
-        /// It is made coarser.
-        Generalise => "generalise",
-        /// A part of it is cut off.
-        Truncate => "truncate",
-        /// It is readable to a role only.
-        Restrict => "restrict",
+        /// What the table keeps of a record. By default it withholds the record where personal data is changed before
+        /// it is stored; the topic has it in any case.
+        table_values: Option<LetterValues>;
     }
 }

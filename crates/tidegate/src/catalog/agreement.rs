@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value};
-use tidegate_catalog::language::Field;
+use serde_json::{Map, Value, json};
+use tidegate_catalog::language::{Field, PiiAction, PiiClass};
 use tidegate_catalog::{Catalog, Event, FieldType, Scalar, SecondFraction};
 
 /// What makes ClickHouse's JSON tell times with their zone, and numbers with all their digits.
@@ -32,6 +32,13 @@ pub fn disagreements(
         let member = name.split(FLATTEN).try_fold(sent, |value, member| value.get(member));
         let value = member.filter(|value| !value.is_null());
         let default = column.field.default.as_ref().map(|default| &default.value.0);
+        if let Some((_, class)) = catalog.treatment(&column) {
+            if !treated(class, value, found) {
+                let done = class.done();
+                told.push(format!("column `{name}` is {found}, where what was sent should have been {done}"));
+            }
+            continue;
+        }
         let agrees = match value.or(default) {
             Some(value) => same(column.ty, column.field, value, found),
             // `Dynamic` has a null of its own.
@@ -44,6 +51,28 @@ pub fn disagreements(
         }
     }
     told
+}
+
+/// Whether a value can be what is stored of a personal one. Which pseudonym, only the key says.
+fn treated(class: &PiiClass, sent: Option<&Value>, found: &Value) -> bool {
+    let nothing = found.is_null() || empty(found);
+    match (class.action, sent, found) {
+        (PiiAction::Drop, ..) | (_, None, _) => nothing,
+        (_, Some(Value::Array(sent)), Value::Array(found)) => {
+            let pairs = || sent.iter().zip(found);
+            sent.len() == found.len() && pairs().all(|(sent, found)| treated(class, Some(sent), found))
+        }
+        (PiiAction::Pseudonymise, Some(sent), Value::String(found)) => {
+            let digits = found.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+            (found.len() == 32 && digits) || (sent == "" && found.is_empty())
+        }
+        (PiiAction::Truncate, Some(Value::String(sent)), Value::String(found)) => {
+            sent.starts_with(found.as_str())
+                || (address(&json!(sent)).is_some() && address(&json!(found)).is_some())
+        }
+        (PiiAction::Truncate | PiiAction::Generalise, Some(_), found) => !found.is_null(),
+        (PiiAction::Keep | PiiAction::Restrict | PiiAction::Pseudonymise, ..) => false,
+    }
 }
 
 /// The value that a column without null has of what is absent.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use tidegate_catalog::language::{RecordFormat, UnknownFields};
+use tidegate_catalog::language::{KeyRef, RecordFormat, UnknownFields};
 use tidegate_catalog::{Catalog, Ddl, Event, Statement, Step, statements};
 use tidegate_clickhouse::{Client, quote_text};
 use tidegate_config::{self as config, Surroundings};
@@ -292,9 +292,11 @@ async fn topics(catalog: &Catalog, kafka: &KafkaOptions) -> anyhow::Result<usize
 /// The connector of the generated configuration. Its files are kept in `folder`, so that a person can see by
 /// what the sink runs.
 ///
+/// `spare` is the key of pseudonyms where the one that the catalog names is not there: a trial has its own.
+///
 /// # Errors
-/// When the folder cannot be written.
-pub fn connector(opened: &Opened, folder: &Path) -> anyhow::Result<config::Connector> {
+/// When the folder cannot be written, or a key cannot be read.
+pub fn connector(opened: &Opened, folder: &Path, spare: Option<&str>) -> anyhow::Result<config::Connector> {
     std::fs::create_dir_all(folder).with_context(|| format!("create folder `{}`", folder.display()))?;
     for file in &opened.generated.files {
         let Some(name) = file.path.strip_prefix("sink/") else { continue };
@@ -302,8 +304,19 @@ pub fn connector(opened: &Opened, folder: &Path) -> anyhow::Result<config::Conne
         std::fs::write(&path, &file.text).with_context(|| format!("write `{}`", path.display()))?;
     }
     let text = opened.generated.text("sink/sink.yaml").context("no configuration has been generated")?;
-    // What is between the engines is not the generated addresses' matter.
-    let surroundings = Surroundings { variable: &|_| None, read: &|path| std::fs::read_to_string(path) };
+    // What is between the engines is not the generated addresses' matter; keys are.
+    let keys = opened.catalog.keys();
+    let variable = |name: &str| {
+        let named = |(_, key): &(&str, &KeyRef)| matches!(key, KeyRef::Variable(of) if of == name);
+        let key =
+            keys.iter().any(named).then(|| std::env::var(name).ok().or_else(|| spare.map(str::to_owned)));
+        key.flatten()
+    };
+    let read = |path: &Path| match (std::fs::read_to_string(path), spare) {
+        (Err(_), Some(spare)) => Ok(spare.to_owned()),
+        (read, _) => read,
+    };
+    let surroundings = Surroundings { variable: &variable, read: &read };
     let file = config::parse_sink(&folder.join("sink.yaml"), text, &surroundings);
     let file = file.map_err(|mistakes| anyhow::anyhow!("the generated configuration: {mistakes}"))?;
     let connector = file.connectors.into_iter().next().context("the generated configuration is empty")?;

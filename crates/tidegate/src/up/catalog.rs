@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use tidegate_catalog::Ddl;
-use tidegate_catalog::language::RecordFormat;
+use tidegate_catalog::language::{KeyRef, RecordFormat};
 use tidegate_config::{self as config, UpFile};
 
 use crate::catalog::Opened;
@@ -24,7 +24,7 @@ pub struct CatalogFlags {
     /// A catalog: its topics, schemas and tables are made where they are missing, its events brought in
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// Store personal data as it comes where the catalog says that something should be done to it first
+    /// Store personal data as it comes where the catalog says what Tidegate does not do: `restrict`
     #[arg(long)]
     pub allow_clear_pii: bool,
 }
@@ -48,6 +48,7 @@ impl Work {
         let catalog = flags.catalog.catalog.as_deref().or(in_file).map(Opened::read).transpose()?;
         if let Some(opened) = &catalog {
             fits(opened, file.as_ref())?;
+            keyed(opened)?;
             if !flags.catalog.allow_clear_pii {
                 treated(opened)?;
             }
@@ -85,6 +86,33 @@ fn fits(opened: &Opened, file: Option<&UpFile>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a catalog whose pseudonyms need a key that is not there, before anything starts.
+fn keyed(opened: &Opened) -> anyhow::Result<()> {
+    for (class, key) in opened.catalog.keys() {
+        let (found, hint) = match key {
+            KeyRef::Variable(name) => (
+                std::env::var(name).ok().filter(|key| !key.is_empty()),
+                format!("`export {name}=$(openssl rand -hex 32)` makes one"),
+            ),
+            KeyRef::File(path) => {
+                (std::fs::read_to_string(path).ok(), format!("`openssl rand -hex 32 > {path}` makes one"))
+            }
+        };
+        let length = found.map(|key| key.trim_end_matches(['\r', '\n']).len());
+        let length_min = config::PersonalClass::KEY_BYTES_MIN;
+        let wrong = match length {
+            Some(length) if length >= length_min => continue,
+            Some(length) => format!("has {length} bytes, expected at least {length_min}"),
+            None => "is not there".to_owned(),
+        };
+        bail!(WrongUse(format!(
+            "class `{class}` of personal data is pseudonymised with the key in `{key}`, which {wrong}\n\
+             hint: {hint}; keep it, because another key makes other pseudonyms of the same people"
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses a catalog that demands of personal data what nothing here does. Nobody should find out from the table.
 fn treated(opened: &Opened) -> anyhow::Result<()> {
     let untreated = opened.catalog.untreated();
@@ -95,7 +123,7 @@ fn treated(opened: &Opened) -> anyhow::Result<()> {
     bail!(WrongUse(format!(
         "personal data would be stored as it comes; Tidegate does not carry out what the catalog demands of it:{}\n\
          hint: where producers do it before they send the field, write `upstream: true` into the class; where it may \
-         be stored as it is, `action: keep`; or start with --allow-clear-pii",
+         be stored as it is and the server's grants say who reads it, `action: keep`; or start with --allow-clear-pii",
         classes.concat()
     )))
 }
@@ -124,7 +152,7 @@ pub async fn roll_out(
         Sites { kafka: &world.kafka, clickhouse: &world.clickhouse, registry: world.registry.as_ref(), ddl };
     let made = sites.roll_out(opened).await?;
     opened.keep_lock()?;
-    let connector = connector(opened, &data_dir.join("catalog"))?;
+    let connector = connector(opened, &data_dir.join("catalog"), None)?;
     let report = CatalogReport {
         file: opened.file.display().to_string(),
         name: opened.catalog.file.name.to_string(),

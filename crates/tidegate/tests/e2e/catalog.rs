@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_catalog::{Catalog, Lock, aggregate, full_sample, load, sample};
 use tidegate_clickhouse::Client;
 use tidegate_kafka::{KafkaOptions, KafkaProducer, Outgoing, ProducerOptions};
 
-use crate::process::{PATIENCE, Process, ask, eventually, get, text, tidegate};
+use crate::process::{PATIENCE, PII_KEY, Process, ask, eventually, get, text, tidegate};
 use crate::stack::{command, of};
 use crate::world::{client, engine_is_there};
 
@@ -74,12 +77,13 @@ async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() 
     files_are_made_and_found_again(&root, folder.path()).await;
     let catalog = load(text(&root), &|path| std::fs::read(path)).unwrap().catalog;
     let data = folder.path().join("data");
-    let up = Up::start(&data, &["--catalog", text(&root), "--allow-clear-pii"]).await;
+    let up = Up::start(&data, &["--catalog", text(&root)]).await;
     let made = &up.line["catalog"];
     assert_eq!(made["topics_created"], catalog.events.len(), "{made}");
     assert!(made["schemas_registered"].as_u64().unwrap() >= catalog.events.len() as u64, "{made}");
     assert!(made["tables_created"].as_u64().unwrap() > catalog.events.len() as u64, "{made}");
     every_event_lands(&up, &catalog).await;
+    personal_data_is_treated(&up).await;
     broken_rules_are_named(&up).await;
     let lock = Lock::parse(&std::fs::read_to_string(root.with_file_name("cdp.lock")).unwrap()).unwrap();
     rollups_say_what_rows_say(&up, &catalog, &lock).await;
@@ -91,7 +95,7 @@ async fn the_reference_catalog_comes_up_takes_every_event_and_answers_metrics() 
     up.process.stop().await;
 
     // Once more: nothing is made, nothing comes twice, and events go on landing.
-    let up = Up::start(&data, &["--catalog", text(&root), "--allow-clear-pii"]).await;
+    let up = Up::start(&data, &["--catalog", text(&root)]).await;
     for what in ["topics_created", "schemas_registered", "tables_created"] {
         assert_eq!(up.line["catalog"][what], 0, "{}", up.line["catalog"]);
     }
@@ -148,29 +152,38 @@ async fn files_are_made_and_found_again(root: &Path, folder: &Path) {
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
 }
 
-/// What nobody carries out is said before anything runs: by class, action and field, with the ways to go on.
+/// What cannot be done to personal data is said before anything runs, with the ways to go on.
 #[tokio::test]
-async fn personal_data_that_nobody_treats_is_refused_before_anything_starts() {
+async fn personal_data_that_cannot_be_treated_is_refused_before_anything_starts() {
     let folder = TempDir::new().unwrap();
     let (root, data) = (copy(folder.path()), folder.path().join("data"));
-    let up = tidegate(command(&data, None).into_iter().chain(["--catalog", text(&root)])).await;
-    assert_eq!(up.code, Some(2), "{}", up.stderr);
-    for words in [
-        "class `network`, action `truncate`: `signup_started.net_ip` and ",
-        "class `direct`, action `pseudonymise`: `signup_started.user_id` and ",
-        "--allow-clear-pii",
-        "`upstream: true`",
-    ] {
-        assert!(up.stderr.contains(words), "{words} is not in:\n{}", up.stderr);
-    }
-    assert!(!data.exists(), "nothing has been started");
+    let args = || command(&data, None).into_iter().chain(["--catalog", text(&root)]);
+    let refused = async |key: Option<&str>, expected: &[&str]| {
+        let with_key = |command: &mut std::process::Command| {
+            match key {
+                Some(key) => command.env("CDP_PII_KEY", key),
+                None => command.env_remove("CDP_PII_KEY"),
+            };
+        };
+        let up = Process::start_as(args(), with_key).ran().await;
+        assert_eq!(up.code, Some(2), "{}", up.stderr);
+        for words in expected {
+            assert!(up.stderr.contains(words), "{words} is not in:\n{}", up.stderr);
+        }
+        assert!(!up.stderr.contains("a short key"), "a key is never shown: {}", up.stderr);
+        assert!(!data.exists(), "nothing has been started");
+    };
+    let missing = "pseudonymised with the key in `env:CDP_PII_KEY`, which is not there";
+    refused(None, &["class `direct`", missing, "export CDP_PII_KEY=$(openssl rand -hex 32)"]).await;
+    refused(Some("a short key"), &["has 11 bytes, expected at least 32"]).await;
+    let file = std::fs::read_to_string(&root).unwrap();
+    std::fs::write(&root, file.replace("free_text: {action: keep", "free_text: {action: restrict")).unwrap();
+    let restricted = "class `free_text`, action `restrict`: ";
+    refused(Some(PII_KEY), &[restricted, "--allow-clear-pii", "`upstream: true`"]).await;
     let checked = tidegate(["catalog", "check", text(&root)]).await;
     assert_eq!(checked.code, Some(0));
-    assert!(
-        checked.stdout.contains("stored as it comes: class `money`, action `restrict`"),
-        "{}",
-        checked.stdout
-    );
+    let told = format!("stored as it comes: {restricted}");
+    assert!(checked.stdout.contains(&told), "{}", checked.stdout);
 }
 
 /// The percentage of a day is kept once, a build can fail by it, and what is generated has it without days.
@@ -240,6 +253,31 @@ fn view(mut value: Value, n: u64) -> Value {
     value
 }
 
+/// Nowhere in the database is who came; the same person has the same pseudonym in every table.
+async fn personal_data_is_treated(up: &Up) {
+    let key = PKey::hmac(PII_KEY.as_bytes()).unwrap();
+    let made = Signer::new(MessageDigest::sha256(), &key).unwrap().sign_oneshot_to_vec(b"u7").unwrap();
+    let pseudonym: String = made.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let n_sent = (0..VIEWS).filter(|n| !n.is_multiple_of(5) && n % 37 == 7).count() as u64;
+    let of = |table: &str| format!("SELECT countIf(user_id = '{pseudonym}') FROM clipline.{table}");
+    assert_eq!(up.number(&of("video_viewed")).await, n_sent);
+    up.shows(&of("activity"), n_sent).await;
+    let columns = up.rows(
+        "SELECT table, name, toUInt8(startsWith(type, 'Array')) AS list FROM system.columns \
+         WHERE database = 'clipline' AND comment LIKE '%pseudonymised%'",
+    );
+    let columns = columns.await;
+    assert!(columns.len() > 200, "{}", columns.len());
+    let parts = columns.iter().map(|column| {
+        let [table, name] = ["table", "name"].map(|key| column[key].as_str().unwrap());
+        format!("SELECT countIf(NOT match(ifNull(`{name}`, ''), '^([0-9a-f]{{32}})?$')) AS n FROM clipline.`{table}`")
+    });
+    let parts: Vec<String> = parts.collect();
+    for some in parts.chunks(100) {
+        assert_eq!(up.number(&format!("SELECT sum(n) FROM ({})", some.join(" UNION ALL "))).await, 0);
+    }
+}
+
 /// What the catalog refuses is refused, once, by the rule that it breaks.
 async fn broken_rules_are_named(up: &Up) {
     let valid = || {
@@ -254,9 +292,9 @@ async fn broken_rules_are_named(up: &Up) {
         ("device_platform", json!("symbian"), "bad_enum", "`ios`", "symbian"),
         ("watch_ms", json!(86_400_001), "out_of_range", "86400000", "86400001"),
         ("net_country", json!("Austria"), "pattern", "^[A-Z]{2}$", "Austria"),
-        ("anonymous_id", json!("a".repeat(65)), "too_long", "64", "aaa"),
+        ("anonymous_id", json!("a".repeat(65)), "too_long", "64", "withheld"),
         ("ts", json!("27/01/2026 10:00"), "bad_timestamp", "", "27/01/2026 10:00"),
-        ("net_ip", json!("localhost"), "bad_format", "", "localhost"),
+        ("net_ip", json!("localhost"), "bad_format", "", "withheld"),
         ("watchms", json!(1), "extra_field", "", ""),
         ("video_id", Value::Null, "wrong_type", "string", "null"),
     ];
@@ -272,6 +310,7 @@ async fn broken_rules_are_named(up: &Up) {
     let n_broken = values.len() as u64;
     up.publish(values.into_iter().map(|value| ("clipline.video_viewed.v2", value))).await;
     up.shows("SELECT count() FROM clipline.dead_letters", n_broken).await;
+    up.shows("SELECT countIf(raw IS NOT NULL OR key IS NOT NULL) FROM clipline.dead_letters", 0).await;
     let letters =
         up.rows("SELECT stage, code, path, expected, found, event FROM clipline.dead_letters").await;
     let expected = rules.into_iter().chain([("video_id", Value::Null, "missing_required", "", "")]);
@@ -319,7 +358,7 @@ async fn rollups_say_what_rows_say(up: &Up, catalog: &Catalog, lock: &Lock) {
         }
     }
     assert_eq!(up.number("SELECT sum(views) FROM clipline.views_hourly").await, VIEWS + 2);
-    let mapped = "SELECT countIf(toString(net_ip) = '::ffff:198.51.100.7') FROM clipline.video_viewed";
+    let mapped = "SELECT countIf(toString(net_ip) = '::ffff:198.51.100.0') FROM clipline.video_viewed";
     assert_eq!(up.number(mapped).await, VIEWS / 2);
     let germany = up.number("SELECT sum(views) FROM clipline.views_hourly WHERE country = 'DE'").await;
     assert_eq!(germany, VIEWS / 4);

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
+/// The key of pseudonyms of every program that is started.
+pub const PII_KEY: &str = "a key of the end-to-end tests, known to all";
+
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -69,6 +72,7 @@ impl Process {
         command
             .args(&args)
             .env("TIDEGATE_LOG", "info")
+            .env("CDP_PII_KEY", PII_KEY)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
