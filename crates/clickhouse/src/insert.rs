@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_core::{Fault, InsertToken, OffsetRange, TopicPartition};
 use tidegate_native::Table;
-use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
+use tidegate_pipeline::port::{EncodedBlock, InsertError, TableMemory, Warehouse};
 
 use crate::answer::{Failure, expect_empty};
 use crate::client::{Client, Request, fault};
@@ -71,8 +71,8 @@ impl Warehouse for Client {
         self.positions(table, source, range).await
     }
 
-    async fn weakness(&self, table: &Table) -> Result<Option<String>, Fault> {
-        Self::weakness(self, table).await
+    async fn memory(&self, table: &Table) -> Result<TableMemory, Fault> {
+        Self::memory(self, table).await
     }
 
     async fn create(&self, ddl: &str) -> Result<(), Fault> {

@@ -1,12 +1,13 @@
 //! How a server knows an insert that it has applied already, and where that knowledge ends.
 
 use serde::Deserialize;
-use tidegate_core::Fault;
+use tidegate_core::{Fault, FaultKind};
 use tidegate_native::Table;
+use tidegate_pipeline::port::TableMemory;
 
 use crate::client::{Client, fault};
 use crate::replicas::KnownSettings;
-use crate::sql::quote_text;
+use crate::sql::{quote_name, quote_text};
 use crate::window::DedupWindow;
 
 /// The setting that servers lack which know no tokens.
@@ -14,6 +15,10 @@ pub(crate) const TOKEN_SETTING: &str = "insert_deduplication_token";
 
 /// The columns by which no two records' rows are equal.
 const ORIGIN: [&str; 3] = ["_topic", "_partition", "_offset"];
+
+/// Why a table without [`ORIGIN`] is weak.
+const BLIND: &str = "the rows of an insert may be lost if the server is killed in the middle of it: the table has no columns \
+                     `_topic`, `_partition` and `_offset` that would say which it has";
 
 /// By what a repeated insert is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,20 +51,46 @@ struct NameRow {
 }
 
 impl Client {
-    /// Why an insert into this table that is repeated may be stored twice, in words; `None` if it is not.
+    /// What this table remembers of inserts.
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub async fn weakness(&self, table: &Table) -> Result<Option<String>, Fault> {
+    pub async fn memory(&self, table: &Table) -> Result<TableMemory, Fault> {
         let chosen = self.shared.replicas.current();
         let known = self.known_settings(chosen).await.map_err(|failure| fault(chosen, failure))?;
-        let memory = Memory::of(&known, |name| table.columns.iter().any(|column| column.name == name));
-        let window = self.dedup_window(&table.database, &table.name).await?;
+        let has_column = |name: &str| table.columns.iter().any(|column| column.name == name);
+        let memory = Memory::of(&known, has_column);
+        let (engine, window) = self.engine_and_window(&table.database, &table.name).await?;
         let fickle = match memory {
             Memory::Rows => self.fickle_columns(table).await?,
             Memory::Token | Memory::Nothing => Vec::new(),
         };
-        Ok(weakness(memory, window, &fickle))
+        let weakness = weakness(memory, window, &fickle);
+        // A replicated table notes a token together with the part. Those that merge rows into others cannot be asked which
+        // they have had.
+        if engine != "MergeTree" || window == DedupWindow::Blocks(0) {
+            return Ok(TableMemory { weakness, may_miss_rows: false });
+        }
+        let blind = match ORIGIN.iter().all(|name| has_column(name)) {
+            true => self.may_not_look(table).await?,
+            false => Some(BLIND.to_owned()),
+        };
+        Ok(TableMemory { may_miss_rows: blind.is_none(), weakness: weakness.or(blind) })
+    }
+
+    /// Why nobody can be asked which rows the table has, in words.
+    async fn may_not_look(&self, table: &Table) -> Result<Option<String>, Fault> {
+        let (database, name) = (quote_name(&table.database), quote_name(&table.name));
+        let sql = format!("SELECT {} FROM {database}.{name} LIMIT 0", ORIGIN.join(", "));
+        match self.query(&sql).await {
+            Ok(_) => Ok(None),
+            Err(fault) if fault.kind == FaultKind::Denied => Ok(Some(format!(
+                "the rows of an insert may be lost if the server is killed in the middle of it: this user may not ask the table \
+                 which it has; GRANT SELECT({}) ON {database}.{name} lets it",
+                ORIGIN.join(", ")
+            ))),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The columns whose defaults are not the same from insert to insert.

@@ -35,6 +35,15 @@ impl Client {
     /// # Errors
     /// [`FaultKind::Missing`] if there is no such table; as [`Client::query`] besides.
     pub async fn dedup_window(&self, database: &str, table: &str) -> Result<DedupWindow, Fault> {
+        Ok(self.engine_and_window(database, table).await?.1)
+    }
+
+    /// The table's engine beside it.
+    pub(crate) async fn engine_and_window(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<(String, DedupWindow), Fault> {
         let sql = format!(
             "SELECT engine, engine_full FROM system.tables WHERE database = {} AND name = {}",
             quote_text(database),
@@ -48,10 +57,10 @@ impl Client {
             )
         })?;
         let Some((setting, settings_table)) = window_setting(&row.engine) else {
-            return Ok(DedupWindow::NotByEngine);
+            return Ok((row.engine, DedupWindow::NotByEngine));
         };
         if let Some(blocks) = stated(&row.engine_full, setting) {
-            return Ok(DedupWindow::Blocks(blocks));
+            return Ok((row.engine, DedupWindow::Blocks(blocks)));
         }
         let sql = |table| format!("SELECT value FROM system.{table} WHERE name = {}", quote_text(setting));
         let rows: Vec<SettingRow> = match self.rows(&sql(settings_table)).await {
@@ -61,9 +70,10 @@ impl Client {
         };
         // A server that has no such setting remembers nothing.
         let default = rows.first().map_or(Some(0), |row| row.value.parse().ok());
-        default.map(DedupWindow::Blocks).ok_or_else(|| {
+        let foreign = || {
             Fault::new(FaultKind::Unknown, format!("clickhouse: the default of `{setting}` is not a number"))
-        })
+        };
+        Ok((row.engine, DedupWindow::Blocks(default.ok_or_else(foreign)?)))
     }
 }
 

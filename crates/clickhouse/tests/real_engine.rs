@@ -13,7 +13,7 @@ use tidegate_clickhouse::{CODES, Client, ClientOptions, Compression, DedupWindow
 use tidegate_core::{FaultKind, InsertToken, OffsetRange, PartId, TopicPartition};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
 use tidegate_native::{BlockColumn, Column, ColumnDefault, Table, Type, write_block};
-use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
+use tidegate_pipeline::port::{EncodedBlock, InsertError, TableMemory, Warehouse};
 
 /// Not a claim: the engine's process when these tests start one.
 #[test]
@@ -233,9 +233,35 @@ async fn a_window_is_what_the_table_or_the_server_says() {
     assert_eq!(client.dedup_window("ev", "b").await, Ok(DedupWindow::Blocks(5)));
     assert_eq!(client.dedup_window("ev", "c").await, Ok(DedupWindow::NotByEngine));
     assert_eq!(client.dedup_window("ev", "none").await.unwrap_err().kind, FaultKind::Missing);
-    let weakness = async |name| client.weakness(&client.describe("ev", name).await.unwrap()).await.unwrap();
-    assert_eq!((weakness("a").await, weakness("b").await), (None, None));
-    assert!(weakness("c").await.is_some_and(|why| why.contains("engine remembers no inserts")));
+}
+
+#[tokio::test]
+async fn a_table_says_what_it_remembers_of_inserts_and_whether_it_may_miss_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(engine) = start(folder.path()).await else { return };
+    let client = with_database(&engine).await;
+    let positions = "a UInt64, _topic String, _partition Int32, _offset Int64";
+    for (name, columns, kind) in [
+        ("bare", "a UInt64", "MergeTree ORDER BY a"),
+        ("asked", positions, "MergeTree ORDER BY a"),
+        ("merging", positions, "ReplacingMergeTree ORDER BY a"),
+        ("forgetful", positions, "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 0"),
+        ("none", positions, "Null"),
+    ] {
+        client.create(&format!("CREATE TABLE ev.{name} ({columns}) ENGINE = {kind}")).await.unwrap();
+    }
+    let memory = async |name| client.memory(&client.describe("ev", name).await.unwrap()).await.unwrap();
+    let none = TableMemory::default();
+    assert_eq!(memory("asked").await, TableMemory { may_miss_rows: true, ..none.clone() });
+    assert_eq!(memory("merging").await, none);
+    for (name, part) in [
+        ("bare", "the table has no columns `_topic`"),
+        ("forgetful", "remembers no inserts"),
+        ("none", "engine remembers no inserts"),
+    ] {
+        let TableMemory { weakness, may_miss_rows } = memory(name).await;
+        assert!(weakness.is_some_and(|why| why.contains(part)) && !may_miss_rows, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -45,6 +45,16 @@ impl InsertToken {
         }
     }
 
+    /// The token of what was missing of the same block when it was looked for the `times`-th time: the token of the time
+    /// before is noted, and its rows are not there.
+    #[must_use]
+    pub fn again(self, times: u32) -> Self {
+        match times {
+            0 => self,
+            times => Self(format!("{self}+{times}")),
+        }
+    }
+
     /// The token as ClickHouse takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -72,6 +82,8 @@ mod tests {
         assert_eq!(token.clone().rewound(None).marked(None), token);
         let marked = token.clone().marked(Some(-5));
         assert_eq!(marked.as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a@-5");
+        assert_eq!(token.clone().again(0), token);
+        assert_eq!(token.clone().again(2).as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a+2");
         assert_eq!(token.rewound(Some(rewind)).as_str(), "cdp/events/1/56-1000/ev.push/000000000000000a/3");
     }
 }

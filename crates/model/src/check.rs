@@ -6,7 +6,7 @@ use stateright::{Checker, Model, Property};
 use tidegate_core::PartId;
 use tidegate_protocol::Effect;
 
-use crate::world::{Kind, Mutation, Setting, World};
+use crate::world::{Fate, Kind, Mutation, Setting, World};
 
 /// How much may happen.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct Bounds {
     pub joins: u8,
     /// How many answers of ClickHouse and Kafka get lost.
     pub losses: u8,
+    /// How often the server is killed amid an insert, so that it may have noted a token and not have its rows.
+    pub kills: u8,
     /// Whether the server's rules change, once, at any time.
     pub rules_change: bool,
     /// Whether the tables are altered, once, at any time.
@@ -33,6 +35,7 @@ impl Default for Bounds {
         Self {
             joins: 3,
             losses: 1,
+            kills: 0,
             rules_change: false,
             tables_change: false,
             window: 100,
@@ -64,8 +67,8 @@ pub enum Action {
     Join(usize),
     /// The process forms a batch of at most so many records.
     Form(usize, i64),
-    /// The process sends one part; the answer is lost or not.
-    Insert(usize, PartId, bool),
+    /// The process sends one part.
+    Insert(usize, PartId, Fate),
     /// The process weighs the answers.
     Conclude(usize),
     /// The process commits; the answer is lost or not.
@@ -152,10 +155,10 @@ impl Scenario {
                     actions.push(Action::Conclude(slot));
                 }
                 for part in unsent {
-                    actions.push(Action::Insert(slot, part, false));
-                    if lossy {
-                        actions.push(Action::Insert(slot, part, true));
-                    }
+                    let killed = (world.kills > 0).then_some([Fate::Killed(0), Fate::Killed(1)]);
+                    let fates = [Fate::Answered].into_iter().chain(lossy.then_some(Fate::Lost));
+                    let fates = fates.chain(killed.into_iter().flatten());
+                    actions.extend(fates.map(|fate| Action::Insert(slot, part, fate)));
                 }
             }
             Some(Effect::Look) => actions.push(Action::Look(slot)),
@@ -173,7 +176,7 @@ impl Model for Scenario {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.bounds.losses)]
+        vec![World::new(self.bounds.losses, self.bounds.kills)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -196,10 +199,10 @@ impl Model for Scenario {
         match action {
             Action::Join(slot) => world.join(slot),
             Action::Form(slot, size) => world.form(setting, slot, size),
-            Action::Insert(slot, part, lost) => world.insert(setting, slot, part, lost),
+            Action::Insert(slot, part, fate) => world.insert(setting, slot, part, fate),
             Action::Conclude(slot) => world.conclude(setting, slot),
             Action::Commit(slot, lost) => world.commit(setting, slot, lost),
-            Action::Look(slot) => world.look(slot),
+            Action::Look(slot) => world.look(setting, slot),
             Action::Wait(slot) => world.wait(slot),
             Action::Pass(slot) => world.pass(slot),
             Action::ChangeRules => world.rules = 1,
@@ -219,8 +222,13 @@ impl Model for Scenario {
                 let placed = [world.tables.concat(), world.letters.clone()].concat();
                 (0..world.committed.offset).all(|offset| placed.iter().any(|at| i64::from(*at) == offset))
             }),
-            Property::always("rows are in order", |_, world: &World| {
-                world.tables.iter().all(|table| table.is_sorted())
+            Property::always("rows are in order", |scenario: &Self, world: &World| {
+                // In each partition of the table: between those there is no order.
+                let day = |offset: &u8| scenario.kinds[usize::from(*offset)].day;
+                let own = |table: &[u8], of: u8| {
+                    table.iter().copied().filter(|offset| day(offset) == of).collect::<Vec<_>>()
+                };
+                world.tables.iter().all(|table| [0, 1].iter().all(|of| own(table, *of).is_sorted()))
             }),
             Property::always("nobody stops half-way", |scenario: &Self, world: &World| {
                 let mut actions = Vec::new();

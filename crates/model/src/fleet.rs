@@ -1,20 +1,13 @@
 //! The state of the world of two partitions, and what processes do to it.
 
-use tidegate_core::{Checkpoint, JointId, OffsetRange, PartId, PlanFingerprint, TopicPartition};
-use tidegate_protocol::{Answer, Course, Effect, Joint, JointEffect, Sent};
+use tidegate_core::{Checkpoint, JointId, PartId, PlanFingerprint, TopicPartition};
+use tidegate_protocol::{Answer, Course, Effect, Joint, JointEffect, Seen, Sent};
 
 use crate::joint::JointMutation;
-use crate::waters::Waters;
-use crate::world::Kind;
+use crate::waters::{Token, Waters, place, range};
+use crate::world::{Fate, Kind};
 
 const PLAN: PlanFingerprint = PlanFingerprint(0);
-
-/// What ClickHouse knows a block by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Token {
-    Own(usize, PartId, i64, i64),
-    Joint(JointId, PartId),
-}
 
 /// What a process has of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,15 +56,8 @@ pub struct Fleet {
     pub(crate) takes: u8,
     pub(crate) crashes: u8,
     pub(crate) losses: u8,
-}
-
-fn place(partition: usize, offset: i64) -> (u8, u8) {
-    let small = "a model is small";
-    (u8::try_from(partition).expect(small), u8::try_from(offset).expect(small))
-}
-
-fn range((first, end): (i64, i64)) -> OffsetRange {
-    OffsetRange::new(first, end).expect("a batch has records")
+    /// How often the server was killed amid an insert.
+    pub(crate) kills: u8,
 }
 
 impl Fleet {
@@ -87,6 +73,7 @@ impl Fleet {
             takes: 0,
             crashes: 0,
             losses: 0,
+            kills: 0,
         }
     }
 
@@ -292,25 +279,24 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn insert_joint(&mut self, waters: Waters<'_>, slot: usize, part: PartId, lost: bool) {
+    pub(crate) fn insert_joint(&mut self, waters: Waters<'_>, slot: usize, part: PartId, fate: Fate) {
         let Some(convoy) = self.convoy(slot) else { return };
         let rows = joint_rows(waters, convoy, part);
         let token = match waters.is(JointMutation::BorrowedToken) {
-            true => Token::Own(0, part, convoy.ranges[0].0, convoy.ranges[0].1),
+            true => Token::Own(0, part, convoy.ranges[0].0, convoy.ranges[0].1, 0),
             false => Token::Joint(convoy.joint.id(), part),
         };
-        let taken = self.apply(waters, part, &rows, token);
+        let taken = self.apply(waters, (part, &rows), token, fate);
         let ship = self.ships[slot].as_mut().expect("it was there");
         let convoy = ship.convoy.as_mut().expect("it was there");
-        if lost {
-            self.losses += 1;
-            convoy.doubtful.push(part);
-            return;
+        if fate != Fate::Answered {
+            return convoy.doubtful.push(part);
         }
+        let trusts = waters.is(JointMutation::TrustRepeats);
         let sent = match (taken, convoy.doubtful.contains(&part)) {
-            (true, _) => Sent::Taken,
+            (true, doubtful) if trusts || !doubtful => Sent::Taken,
             (false, false) => Sent::Refused,
-            (false, true) => Sent::Unknown,
+            (true | false, _) => Sent::Unknown,
         };
         convoy.sent.push((part, sent));
     }
@@ -333,7 +319,15 @@ impl Fleet {
     }
 
     /// Whether ClickHouse takes a block.
-    fn apply(&mut self, waters: Waters<'_>, part: PartId, rows: &[(usize, i64)], token: Token) -> bool {
+    fn apply(
+        &mut self,
+        waters: Waters<'_>,
+        (part, rows): (PartId, &[(usize, i64)]),
+        token: Token,
+        fate: Fate,
+    ) -> bool {
+        self.losses += u8::from(fate == Fate::Lost);
+        self.kills += u8::from(matches!(fate, Fate::Killed(_)));
         let rules = usize::from(self.rules);
         if rows.iter().any(|(partition, offset)| !waters.kind(*partition, *offset).taken[rules]) {
             return false;
@@ -344,6 +338,9 @@ impl Fleet {
             let token = (token.clone(), day);
             if !own.is_empty() && !self.tokens.contains(&token) {
                 self.tokens.push(token);
+                if fate == Fate::Killed(day) {
+                    break;
+                }
                 self.tables[usize::try_from(part.0).expect("two parts")].extend(own);
             }
         }
@@ -371,29 +368,36 @@ impl Fleet {
         waters: Waters<'_>,
         (slot, partition): (usize, usize),
         part: PartId,
-        lost: bool,
+        fate: Fate,
     ) {
         let rows = self.wanted(waters, (slot, partition), part);
         let Some(course) = self.lane(slot, partition).and_then(|lane| lane.course.as_ref()) else { return };
         let of = course.token(part);
         let token = match course.joint() {
             Some(joint) if !waters.is(JointMutation::BorrowedToken) => Token::Joint(joint, part),
-            Some(_) => Token::Own(0, part, of.first(), of.end()),
-            None => Token::Own(partition, part, of.first(), of.end()),
+            Some(_) => Token::Own(0, part, of.first(), of.end(), 0),
+            None => Token::Own(partition, part, of.first(), of.end(), course.again(part)),
         };
         let placed: Vec<_> = rows.iter().map(|offset| (partition, *offset)).collect();
-        let taken = self.apply(waters, part, &placed, token);
-        self.losses += u8::from(lost);
+        let taken = self.apply(waters, (part, &placed), token, fate);
         let lane = self.lane_mut(slot, partition).expect("it was there");
-        if lost {
-            return lane.course.as_mut().expect("it was there").in_doubt();
+        let course = lane.course.as_mut().expect("it was there");
+        if fate != Fate::Answered {
+            return course.in_doubt();
         }
-        let answer = if taken { Answer::Taken } else { Answer::Refused { rows, suspected: false } };
+        let answer = match taken {
+            true if course.may_repeat() && !waters.is(JointMutation::TrustRepeats) => Answer::Repeated,
+            true => Answer::Taken,
+            false => Answer::Refused { rows, suspected: false },
+        };
         lane.answers.push((part, answer));
     }
 
     pub(crate) fn conclude(&mut self, waters: Waters<'_>, slot: usize, partition: usize) {
-        let sent = [PartId(0), PartId(1)].map(|part| (part, self.wanted(waters, (slot, partition), part)));
+        let sent = [PartId(0), PartId(1)].map(|part| {
+            let there = self.wanted(waters, (slot, partition), part);
+            Seen { part, there, missing: Vec::new() }
+        });
         let Some(lane) = self.lane_mut(slot, partition) else { return };
         let answers = std::mem::take(&mut lane.answers);
         let Some(course) = &mut lane.course else { return };
@@ -412,7 +416,10 @@ impl Fleet {
             let mut offsets: Vec<i64> = table.map(|(_, offset)| i64::from(*offset)).collect();
             offsets.retain(|offset| of.contains(*offset));
             offsets.sort_unstable();
-            (PartId(part as u64), offsets)
+            let part = PartId(part as u64);
+            let mut missing = self.wanted(waters, (slot, partition), part);
+            missing.retain(|offset| !offsets.contains(offset));
+            Seen { part, there: offsets, missing }
         };
         let held = [held(0), held(1)];
         let lane = self.lane_mut(slot, partition).expect("it was there");

@@ -9,7 +9,7 @@ use tidegate_protocol::{Effect, JointEffect};
 
 use crate::fleet::Fleet;
 use crate::waters::Waters;
-use crate::world::Kind;
+use crate::world::{Fate, Kind};
 
 /// A part of the protocol of joint batches that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +28,8 @@ pub enum JointMutation {
     TornConfirm,
     /// The end is committed for members that belong to somebody else.
     Trespass,
+    /// What the server takes for a repetition is believed to be there.
+    TrustRepeats,
 }
 
 /// How much may happen.
@@ -37,6 +39,8 @@ pub struct JointBounds {
     pub takes: u8,
     /// How many answers get lost.
     pub losses: u8,
+    /// How often the server is killed amid an insert, so that it may have noted a token and not have its rows.
+    pub kills: u8,
     /// How many processes crash; others are only late.
     pub crashes: u8,
     /// Whether the server's rules change, once, at any time. Then nobody sends for a partition that was taken from it.
@@ -47,7 +51,7 @@ pub struct JointBounds {
 
 impl Default for JointBounds {
     fn default() -> Self {
-        Self { takes: 4, losses: 1, crashes: 1, rules_change: false, always_joint: true }
+        Self { takes: 4, losses: 1, kills: 0, crashes: 1, rules_change: false, always_joint: true }
     }
 }
 
@@ -75,16 +79,16 @@ pub enum JointAction {
     Join(usize, [i64; 2]),
     /// It commits for a joint batch; the answer is lost or not.
     CommitAll(usize, bool),
-    /// It sends a joint block; the answer is lost or not.
-    InsertJoint(usize, PartId, bool),
+    /// It sends a joint block.
+    InsertJoint(usize, PartId, Fate),
     /// It makes sure that it owns the members of a joint batch still.
     Stale(usize),
     /// It weighs the answers to joint blocks.
     ConcludeJoint(usize),
     /// It commits for one partition; the answer is lost or not.
     Commit(usize, usize, bool),
-    /// It sends a block of one partition; the answer is lost or not.
-    Insert(usize, usize, PartId, bool),
+    /// It sends a block of one partition.
+    Insert(usize, usize, PartId, Fate),
     /// It weighs the answers to them.
     Conclude(usize, usize),
     /// It asks the tables.
@@ -135,6 +139,13 @@ impl JointScenario {
         Waters { kinds: &self.kinds, mutation: self.mutation }
     }
 
+    /// What may become of an insert.
+    fn fates(&self, fleet: &Fleet) -> impl Iterator<Item = Fate> + use<> {
+        let lost = (fleet.losses < self.bounds.losses).then_some(Fate::Lost);
+        let killed = (fleet.kills < self.bounds.kills).then_some([Fate::Killed(0), Fate::Killed(1)]);
+        std::iter::once(Fate::Answered).chain(lost).chain(killed.into_iter().flatten())
+    }
+
     fn joint_steps(&self, fleet: &Fleet, slot: usize, actions: &mut Vec<JointAction>) {
         let Some(effect) = fleet.joint_effect(slot) else { return };
         let lossy = fleet.losses < self.bounds.losses;
@@ -155,10 +166,7 @@ impl JointScenario {
                     return;
                 }
                 for part in unsent {
-                    actions.push(JointAction::InsertJoint(slot, part, false));
-                    if lossy {
-                        actions.push(JointAction::InsertJoint(slot, part, true));
-                    }
+                    actions.extend(self.fates(fleet).map(|fate| JointAction::InsertJoint(slot, part, fate)));
                 }
             }
             JointEffect::Part => {}
@@ -188,10 +196,9 @@ impl JointScenario {
                     return;
                 }
                 for part in unsent {
-                    actions.push(JointAction::Insert(slot, partition, part, false));
-                    if lossy {
-                        actions.push(JointAction::Insert(slot, partition, part, true));
-                    }
+                    actions.extend(
+                        self.fates(fleet).map(|fate| JointAction::Insert(slot, partition, part, fate)),
+                    );
                 }
             }
             Some(Effect::Look) => actions.push(JointAction::Look(slot, partition)),
@@ -243,12 +250,12 @@ impl Model for JointScenario {
             JointAction::Form(slot, partition) => fleet.form(waters, slot, partition),
             JointAction::Join(slot, sizes) => fleet.join(waters, slot, sizes),
             JointAction::CommitAll(slot, lost) => fleet.commit_all(waters, slot, lost),
-            JointAction::InsertJoint(slot, part, lost) => fleet.insert_joint(waters, slot, part, lost),
+            JointAction::InsertJoint(slot, part, fate) => fleet.insert_joint(waters, slot, part, fate),
             JointAction::Stale(slot) => fleet.stale(slot),
             JointAction::ConcludeJoint(slot) => fleet.conclude_joint(slot),
             JointAction::Commit(slot, partition, lost) => fleet.commit(slot, partition, lost),
-            JointAction::Insert(slot, partition, part, lost) => {
-                fleet.insert(waters, (slot, partition), part, lost);
+            JointAction::Insert(slot, partition, part, fate) => {
+                fleet.insert(waters, (slot, partition), part, fate);
             }
             JointAction::Conclude(slot, partition) => fleet.conclude(waters, slot, partition),
             JointAction::Look(slot, partition) => fleet.look(waters, slot, partition),

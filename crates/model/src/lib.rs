@@ -18,4 +18,4 @@ mod world;
 pub use check::{Bounds, Scenario};
 pub use fleet::Fleet;
 pub use joint::{JointAction, JointBounds, JointMutation, JointScenario};
-pub use world::{Kind, Mutation, World};
+pub use world::{Fate, Kind, Mutation, World};

@@ -1,6 +1,6 @@
 //! The records of two partitions, and what of the protocol is left out.
 
-use tidegate_core::{OffsetRange, PartId};
+use tidegate_core::{JointId, OffsetRange, PartId};
 
 use crate::joint::JointMutation;
 use crate::world::Kind;
@@ -38,4 +38,21 @@ impl Waters<'_> {
         };
         offsets.filter(own).collect()
     }
+}
+
+/// What ClickHouse knows a block by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Token {
+    /// Of a partition: its part, range, and how often that was found noted without its rows.
+    Own(usize, PartId, i64, i64, u32),
+    Joint(JointId, PartId),
+}
+
+pub(crate) fn place(partition: usize, offset: i64) -> (u8, u8) {
+    let small = "a model is small";
+    (u8::try_from(partition).expect(small), u8::try_from(offset).expect(small))
+}
+
+pub(crate) fn range((first, end): (i64, i64)) -> OffsetRange {
+    OffsetRange::new(first, end).expect("a batch has records")
 }

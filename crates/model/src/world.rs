@@ -1,7 +1,7 @@
 //! The state of the world, and what a process of the sink does to it.
 
 use tidegate_core::{Checkpoint, OffsetRange, PartId, PlanFingerprint};
-use tidegate_protocol::{Answer, Course, Effect};
+use tidegate_protocol::{Answer, Course, Effect, Seen};
 
 /// What a record is: the table that it is for, and who accepts it when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +71,10 @@ pub enum Mutation {
     ForgetRefused,
     /// A transaction whose end is unknown is written again without looking.
     BlindRetry,
+    /// What the server takes for a repetition is believed to be there.
+    TrustRepeats,
+    /// What is missing of a block that was taken is sent under the same token.
+    SameToken,
 }
 
 /// One process of the sink.
@@ -104,11 +108,29 @@ pub struct World {
     /// Offsets in the order of their arrival, by part.
     pub(crate) tables: [Vec<u8>; 2],
     pub(crate) letters: Vec<u8>,
-    tokens: Vec<(PartId, i64, i64)>,
+    tokens: Vec<Token>,
     pub(crate) rules: u8,
     pub(crate) plan: u8,
     /// How many answers may still get lost.
     pub(crate) losses: u8,
+    /// How often the server may still be killed amid an insert.
+    pub(crate) kills: u8,
+}
+
+/// What a table knows a block by: part, range, how often that was found noted without its rows, and the partition of the
+/// table.
+type Token = (PartId, i64, i64, u32, u8);
+
+/// What becomes of an insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// It takes place, and the answer is lost.
+    Lost,
+    /// The server is killed while it notes the token of this partition of the table, before it has the rows; those of
+    /// smaller numbers are done, and the others not begun.
+    Killed(u8),
 }
 
 /// What the world is made of, and which of it is left out.
@@ -147,7 +169,7 @@ fn fingerprint(plan: u8) -> PlanFingerprint {
 }
 
 impl World {
-    pub(crate) fn new(losses: u8) -> Self {
+    pub(crate) fn new(losses: u8, kills: u8) -> Self {
         Self {
             committed: Checkpoint::settled(0),
             generation: 0,
@@ -158,6 +180,7 @@ impl World {
             rules: 0,
             plan: 0,
             losses,
+            kills,
         }
     }
 
@@ -227,23 +250,29 @@ impl World {
         parts.filter(|part| process.unsent(setting, *part)).collect()
     }
 
-    /// A process sends the rows of one part. With `lost`, the answer does not come.
-    pub(crate) fn insert(&mut self, setting: Setting<'_>, slot: usize, part: PartId, lost: bool) {
+    /// A process sends the rows of one part.
+    pub(crate) fn insert(&mut self, setting: Setting<'_>, slot: usize, part: PartId, fate: Fate) {
         let Some(process) = self.processes[slot].as_ref() else { return };
         let Some(course) = process.course.as_ref() else { return };
         let rows = process.rows(setting, part);
         let range = course.token(part);
-        let token = (part, range.first(), range.end());
-        let answer = self.answer(setting, rows, token);
+        let again = if setting.is(Mutation::SameToken) { 0 } else { course.again(part) };
+        let taken = self.apply(setting, &rows, (part, range.first(), range.end(), again, 0), fate);
         let world_plan = self.plan;
         let process = self.processes[slot].as_mut().expect("it was there");
         let course = process.course.as_mut().expect("it was there");
-        if lost {
-            course.in_doubt();
-            self.losses -= 1;
-            return;
+        match fate {
+            Fate::Answered => {}
+            Fate::Lost => {
+                self.losses -= 1;
+                return course.in_doubt();
+            }
+            Fate::Killed(_) => {
+                self.kills -= 1;
+                return course.in_doubt();
+            }
         }
-        if matches!(answer, Answer::Refused { .. }) && process.plan != world_plan {
+        if !taken && process.plan != world_plan {
             // Refused rows make the sink look at its table again.
             process.plan = world_plan;
             let answers = std::mem::take(&mut process.answers);
@@ -251,25 +280,39 @@ impl World {
             course.replanned(fingerprint(world_plan), &unfit, &answers);
             return;
         }
+        let looks = setting.witness && !setting.is(Mutation::TrustRepeats);
+        let answer = match taken {
+            true if looks && course.may_repeat() => Answer::Repeated,
+            true => Answer::Taken,
+            false => Answer::Refused { rows, suspected: setting.suspected },
+        };
         process.answers.push((part, answer));
     }
 
-    fn answer(&mut self, setting: Setting<'_>, rows: Vec<i64>, token: (PartId, i64, i64)) -> Answer {
-        let refuses = |offset: &i64| !setting.kind(*offset).taken[usize::from(self.rules)];
+    /// Whether the server takes a block.
+    fn apply(&mut self, setting: Setting<'_>, rows: &[i64], token: Token, fate: Fate) -> bool {
         // The server checks rows before it looks for their token.
-        if rows.iter().any(refuses) {
-            return Answer::Refused { rows, suspected: setting.suspected };
+        if rows.iter().any(|offset| !setting.kind(*offset).taken[usize::from(self.rules)]) {
+            return false;
         }
-        let known = self.tokens.contains(&token) && !setting.is(Mutation::NoToken);
-        if !known {
+        for day in [0, 1] {
+            let own = || rows.iter().filter(|offset| setting.kind(**offset).day == day);
+            let token = (token.0, token.1, token.2, token.3, day);
+            let known = self.tokens.contains(&token) && !setting.is(Mutation::NoToken);
+            if own().next().is_none() || known {
+                continue;
+            }
             self.tokens.push(token);
             if self.tokens.len() > setting.window {
                 self.tokens.remove(0);
             }
+            if fate == Fate::Killed(day) {
+                break;
+            }
             let table = &mut self.tables[usize::try_from(token.0.0).expect("two parts")];
-            table.extend(rows.iter().map(|offset| u8::try_from(*offset).expect("a model is small")));
+            table.extend(own().map(|offset| u8::try_from(*offset).expect("a model is small")));
         }
-        Answer::Taken
+        true
     }
 
     /// All of a process's parts are answered.
@@ -282,18 +325,20 @@ impl World {
     }
 
     /// A process asks the tables.
-    pub(crate) fn look(&mut self, slot: usize) {
-        let Some(course) = self.processes[slot].as_mut().and_then(|process| process.course.as_mut()) else {
-            return;
-        };
+    pub(crate) fn look(&mut self, setting: Setting<'_>, slot: usize) {
+        let Some(process) = &mut self.processes[slot] else { return };
+        let Some(course) = process.course.as_ref() else { return };
         let range = course.doubtful();
-        let held = |part: usize| {
-            let mut offsets: Vec<i64> = self.tables[part].iter().map(|offset| i64::from(*offset)).collect();
-            offsets.retain(|offset| range.contains(*offset));
-            offsets.sort_unstable();
-            (PartId(part as u64), offsets)
-        };
-        course.looked(&[held(0), held(1)]);
+        let seen = [0, 1].map(|at| {
+            let part = PartId(at as u64);
+            let held = self.tables[at].iter().map(|offset| i64::from(*offset));
+            let mut there: Vec<i64> = held.filter(|offset| range.contains(*offset)).collect();
+            there.sort_unstable();
+            let mut missing = process.rows(setting, part);
+            missing.retain(|offset| !there.contains(offset));
+            Seen { part, there, missing }
+        });
+        process.course.as_mut().expect("it was there").looked(&seen);
     }
 
     /// A process waits out what it takes for a fault of the world.

@@ -69,6 +69,24 @@ fn a_row_that_the_server_refuses_becomes_a_dead_letter_and_the_others_rows() {
 }
 
 #[test]
+fn a_server_that_notes_a_joint_token_and_has_no_rows_loses_none() {
+    let bounds = JointBounds { takes: 3, losses: 0, kills: 1, ..JointBounds::default() };
+    holds(JointScenario::new([vec![good(0), Kind::another_day(0)], vec![good(0)]], bounds));
+    holds(JointScenario::new([vec![good(0), Kind::poison(0, false)], vec![good(1)]], bounds));
+    let twice = JointBounds { takes: 2, crashes: 0, losses: 0, kills: 2, ..bounds };
+    holds(JointScenario::new([vec![good(0)], vec![good(0)]], twice));
+    breaks(JointScenario::new([vec![good(0)], vec![good(0)]], bounds).without(JointMutation::TrustRepeats));
+}
+
+/// The joint token is not taken by a claim that the server refuses.
+#[test]
+fn whoever_is_late_after_a_refused_claim_doubles_nothing() {
+    let poison = Kind::poison(0, false);
+    let bounds = JointBounds { takes: 4, losses: 0, crashes: 0, ..JointBounds::default() };
+    holds(JointScenario::new([vec![poison, good(0)], vec![good(1)]], bounds));
+}
+
+#[test]
 fn a_rule_may_change_while_a_joint_batch_is_on_its_way() {
     let bounds = JointBounds { rules_change: true, losses: 0, ..JointBounds::default() };
     holds(JointScenario::new([vec![Kind::poison(0, true)], vec![good(0)]], bounds));

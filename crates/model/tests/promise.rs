@@ -84,6 +84,29 @@ fn whoever_can_look_into_the_tables_survives_any_change() {
     breaks(scenario);
 }
 
+/// A scenario in which tables can be asked, and the server is killed amid inserts.
+fn killed(kinds: impl Into<Vec<Kind>>, bounds: Bounds) -> Scenario {
+    Scenario { witness: true, ..Scenario::new(kinds, Bounds { losses: 0, kills: 1, ..bounds }) }
+}
+
+#[test]
+fn whoever_can_look_into_the_tables_survives_a_server_that_notes_tokens_and_has_no_rows() {
+    holds(killed([good(0), good(1), good(0)], Bounds { kills: 2, ..Bounds::default() }));
+    holds(killed([good(0), Kind::another_day(0), good(0)], Bounds::default()));
+    holds(killed([Kind::another_day(0), good(0), Kind::fitting(0, false, false)], Bounds::default()));
+    holds(killed([good(0), Kind::poison(0, false), good(1)], Bounds { batch_max: 3, ..Bounds::default() }));
+    let two = Scenario {
+        witness: true,
+        ..Scenario::new([good(0), good(0)], Bounds { kills: 2, joins: 4, ..Bounds::default() })
+    };
+    holds(two);
+    let rules = Bounds { late: false, rules_change: true, joins: 2, ..Bounds::default() };
+    holds(killed([good(0), Kind::forbidden_later(0), good(1)], rules));
+    holds(killed([good(0), Kind::poison(0, true), good(0)], rules));
+    // Where tables cannot be asked, the rows are lost.
+    breaks(Scenario { witness: false, ..killed([good(0)], Bounds::default()) });
+}
+
 #[test]
 fn a_code_that_nobody_knows_condemns_a_row_only_beside_one_that_is_taken() {
     let mut scenario = Scenario::new([Kind::poison(0, false), good(0), good(1)], Bounds::default());
@@ -100,6 +123,12 @@ fn each_part_of_the_protocol_is_needed() {
     let altered = Bounds { late: false, tables_change: true, ..Bounds::default() };
     let more = vec![good(0), Kind::fitting(0, false, true), good(0)];
     let cut = || vec![good(0), good(1), Kind::poison(0, true), good(0)];
+    let dying = || vec![good(0), Kind::another_day(0)];
+    for mutation in [Mutation::TrustRepeats, Mutation::SameToken] {
+        holds(killed(dying(), plain));
+        println!("{mutation:?}:");
+        breaks(killed(dying(), plain).without(mutation));
+    }
     let mut before = Vec::new();
     for (mutation, kinds, bounds) in [
         (Mutation::NoIntent, two(), plain),

@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidegate_config::Delivery as Guarantee;
 use tidegate_core::{
-    Checkpoint, Fault, FaultKind, InsertToken, PartId, Reason, ReasonCode, Reject, Replay, Stage,
-    TopicPartition,
+    Checkpoint, Fault, FaultKind, InsertToken, PartId, Reason, ReasonCode, Reject, Stage, TopicPartition,
 };
 use tidegate_protocol::{Answer, Course, Effect};
 use tokio::time::Instant;
@@ -143,7 +142,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             }
             Effect::Insert => self.insert(course, work).await?,
             Effect::Wait => self.wait_for_the_world(course, work).await?,
-            Effect::Look => self.look(course, work).await?,
+            Effect::Look => self.look(course, &work.batch).await?,
             Effect::Mirror(letters) => {
                 let letters = work.letters(&letters);
                 self.guard_condemned(work, &letters)?;
@@ -282,6 +281,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         outcomes: Vec<(usize, Attempt, Outcome)>,
     ) -> Result<(), Undelivered> {
         let (mut doubtful_plans, mut unanswered) = (Vec::new(), false);
+        let can_look = self.can_look(&work.batch);
         for (at, attempt, outcome) in outcomes {
             let part = &mut work.batch.parts[at];
             if attempt.in_doubt {
@@ -289,7 +289,9 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
             }
             match outcome {
                 Outcome::Taken { whole } => {
-                    work.answers.push((part.id(), Answer::Taken));
+                    let missable = can_look && self.shared.tables.may_miss_rows(&part.plan.table.name);
+                    let repeated = missable && course.may_repeat();
+                    work.answers.push((part.id(), if repeated { Answer::Repeated } else { Answer::Taken }));
                     if whole {
                         part.block.clear();
                     }
@@ -338,35 +340,6 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         Ok(())
     }
 
-    /// Whether every table can be asked which offsets it holds.
-    fn can_look(&self, batch: &Batch) -> bool {
-        let exactly_once = self.shared.settings.guarantee == Guarantee::ExactlyOnce;
-        // When records are written again, the rows of the first time say nothing about those of this time.
-        let rewind = self.rewind(batch.range.first());
-        let again = rewind.is_some_and(|rewind| rewind.replay == Replay::Again);
-        exactly_once && !again && batch.parts.iter().all(|part| part.plan.knows_positions())
-    }
-
-    /// Asks the tables which of the offsets in doubt they hold.
-    async fn look(&self, course: &mut Course, work: &mut Work) -> Result<(), Undelivered> {
-        let range = course.doubtful();
-        let mut landed = Vec::new();
-        for part in &work.batch.parts {
-            let mut backoff = self.backoff();
-            let offsets = loop {
-                match self.shared.warehouse.landed(&part.plan.table, self.source, range).await {
-                    Ok(offsets) => break offsets,
-                    Err(fault) => self.wait_out(&fault, &mut backoff, "look for rows").await?,
-                }
-            };
-            let own = work.batch.offsets_of(part);
-            let offsets: Vec<i64> = offsets.into_iter().filter(|offset| own.contains(offset)).collect();
-            landed.push((part.id(), offsets));
-        }
-        course.looked(&landed);
-        Ok(())
-    }
-
     fn token(&self, course: &Course, plan: &TablePlan) -> InsertToken {
         let table = format!("{}.{}", plan.table.database, plan.table.name);
         let (group, range) = (&self.shared.settings.context.group, course.token(plan.id()));
@@ -376,6 +349,7 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         InsertToken::new(group, self.source, range, &table, plan.id())
             .marked(course.mark())
             .rewound(course.rewind())
+            .again(course.again(plan.id()))
     }
 
     async fn insert_dead_letters(

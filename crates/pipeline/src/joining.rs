@@ -363,6 +363,10 @@ impl<L: CheckpointLog, W: Warehouse> Delivery<'_, L, W> {
         let attempt = &mut block.attempt;
         let sent = loop {
             let fault = match self.send(plan, encoded, Some(&token)).await {
+                // Its token is noted; whether its rows are there, the members ask.
+                Ok(()) if attempt.in_doubt && self.shared.tables.may_miss_rows(&plan.table.name) => {
+                    break Some(Sent::Unknown);
+                }
                 Ok(()) => break Some(Sent::Taken),
                 Err(InsertError::Refused { .. }) if attempt.in_doubt => break Some(Sent::Unknown),
                 Err(InsertError::Refused { .. }) => break Some(Sent::Refused),

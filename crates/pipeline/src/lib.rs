@@ -13,6 +13,7 @@ mod dead_letter_table;
 mod delivery;
 mod halt;
 mod joining;
+mod looking;
 mod mailbox;
 mod metrics;
 mod partition;

@@ -52,6 +52,7 @@ pub struct Metrics {
     lag: Family<PartitionLabels, Gauge>,
     missed_offsets: Family<PartitionLabels, Counter>,
     rows: Family<TableLabels, Counter>,
+    missing_rows: Family<TableLabels, Counter>,
     dropped_fields: Family<TableLabels, Counter>,
     rejects: Family<RejectLabels, Counter>,
     dropped_records: Family<CauseLabels, Counter>,
@@ -85,6 +86,11 @@ impl Metrics {
             metrics.missed_offsets.clone(),
         );
         registry.register("rows", "Rows inserted", metrics.rows.clone());
+        registry.register(
+            "missing_rows",
+            "Rows whose insert the table remembered and that it did not have; they were inserted again, up to eight times",
+            metrics.missing_rows.clone(),
+        );
         registry.register(
             "dropped_fields",
             "Fields that no column takes, dropped by `unknown_fields: drop`",
@@ -141,6 +147,7 @@ impl Metrics {
             lag: Family::default(),
             missed_offsets: Family::default(),
             rows: Family::default(),
+            missing_rows: Family::default(),
             dropped_fields: Family::default(),
             rejects: Family::default(),
             dropped_records: Family::default(),
@@ -247,6 +254,11 @@ impl ConnectorMetrics {
         self.metrics.rows.get_or_create(&self.table(table)).inc_by(n_rows as u64);
         self.metrics.inserted_bytes.get_or_create(&self.this()).inc_by(native_bytes as u64);
         self.metrics.insert_seconds.get_or_create(&self.this()).observe(seconds);
+    }
+
+    /// So many rows were not there, though the table remembered their insert.
+    pub fn missing_rows(&self, table: &str, n_rows: usize) {
+        self.metrics.missing_rows.get_or_create(&self.table(table)).inc_by(n_rows as u64);
     }
 
     /// Fields that no column takes.

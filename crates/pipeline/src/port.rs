@@ -176,6 +176,17 @@ pub struct EncodedBlock<'a> {
     pub rows: usize,
 }
 
+/// What a table remembers of inserts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableMemory {
+    /// Why an insert that is repeated may be stored twice or not at all, in words; `None` if it is stored once however often
+    /// it is sent under its token, as long as whoever sends it looks where `may_miss_rows` says so.
+    pub weakness: Option<String>,
+    /// Whether the table may remember an insert and not have its rows, since its server was killed in the middle of it;
+    /// and it can be asked which rows it has.
+    pub may_miss_rows: bool,
+}
+
 /// Where rows go.
 pub trait Warehouse: Send + Sync {
     /// The table's columns as the server describes them now.
@@ -184,9 +195,8 @@ pub trait Warehouse: Send + Sync {
     /// [`FaultKind::Missing`](tidegate_core::FaultKind::Missing) if there is no such table.
     fn describe(&self, database: &str, table: &str) -> impl Future<Output = Result<Table, Fault>> + Send;
 
-    /// Why an insert into this table that is repeated may be stored twice, in words; `None` if it is stored
-    /// once however often it is sent under its token.
-    fn weakness(&self, table: &Table) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+    /// What this table remembers of inserts.
+    fn memory(&self, table: &Table) -> impl Future<Output = Result<TableMemory, Fault>> + Send;
 
     /// The offsets of `range` of which the table holds rows, in order, by its columns `_topic`, `_partition`
     /// and `_offset`. An insert that was acknowledged is seen.

@@ -58,7 +58,7 @@ pub struct ConnectorStatus {
     pub partitions: BTreeMap<String, PartitionStatus>,
     /// Fields dropped for want of a column, by table and path, as samples count them.
     pub dropped_fields: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Tables where an insert that is repeated may be stored twice, with why.
+    /// Tables where an insert that is repeated may be stored twice or not at all, with why.
     pub weak_tables: BTreeMap<String, String>,
 }
 

@@ -13,7 +13,7 @@ use tidegate_native::Table;
 use tidegate_schema::{JsonSchema, quote};
 use tokio::sync::Semaphore;
 
-use crate::port::Warehouse;
+use crate::port::{TableMemory, Warehouse};
 use crate::route;
 use crate::settings::ConnectorSettings;
 use crate::status::Status;
@@ -131,8 +131,8 @@ pub(crate) struct Tables<W> {
     /// The writers' schemas that an event's table has been compared with.
     evolved: Mutex<HashSet<(String, SchemaKey)>>,
     status: Status,
-    /// The tables whose weakness has been asked for, and whether they have none.
-    weighed: Mutex<HashMap<String, bool>>,
+    /// What tables remember of inserts, of those that have been asked.
+    weighed: Mutex<HashMap<String, TableMemory>>,
     /// For those who ask the server what a table is.
     turns: Semaphore,
 }
@@ -239,7 +239,7 @@ impl<W: Warehouse> Tables<W> {
                 });
             }
         };
-        self.weigh(&table).await;
+        self.weigh(&table).await.map_err(NoPlan::Fault)?;
         let plan = match &self.schemas.writers {
             Some(writers) => Plan::of_writers(&table, &writers.format, &writers.known, &self.settings.plan),
             None => Plan::compile(&table, schema.as_deref(), &self.settings.plan),
@@ -251,26 +251,27 @@ impl<W: Warehouse> Tables<W> {
         Ok(Arc::new(TablePlan { event: resolved.event.clone(), table, plan }))
     }
 
-    /// Says, once a table, where an insert that is repeated may be stored twice. Only a warning, so what goes
-    /// wrong with the question is no fault.
-    async fn weigh(&self, table: &Table) {
+    /// Asks, once a table, what it remembers of inserts, and says where that is not enough.
+    async fn weigh(&self, table: &Table) -> Result<(), Fault> {
         if self.weighed().contains_key(&table.name) || self.settings.guarantee != Delivery::ExactlyOnce {
-            return;
+            return Ok(());
         }
-        match self.warehouse.weakness(table).await {
-            Ok(None) => {
-                self.weighed().insert(table.name.clone(), true);
-            }
-            Ok(Some(why)) => {
-                if self.weighed().insert(table.name.clone(), false).is_none() {
+        match self.warehouse.memory(table).await {
+            Ok(memory) => {
+                let why = memory.weakness.clone();
+                let known = self.weighed().insert(table.name.clone(), memory);
+                if let (None, Some(why)) = (known, why) {
                     tracing::warn!(table = format!("{}.{}", table.database, table.name), "{why}");
                     self.status.weak(&table.name, why);
                 }
             }
-            Err(error) => {
+            // Whoever may not see more of a table than its columns can insert into it all the same.
+            Err(error) if matches!(error.kind, FaultKind::Denied | FaultKind::Missing) => {
                 tracing::warn!(%error, table = table.name, "ask what the table remembers of inserts");
             }
+            Err(fault) => return Err(fault),
         }
+        Ok(())
     }
 
     async fn describe_or_create(
@@ -321,10 +322,15 @@ impl<W: Warehouse> Tables<W> {
 
     /// Whether the table stores an insert once however often it is sent under its token.
     pub(crate) fn remembers_tokens(&self, table: &str) -> bool {
-        self.weighed().get(table) == Some(&true)
+        self.weighed().get(table).is_some_and(|memory| memory.weakness.is_none())
     }
 
-    fn weighed(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+    /// Whether the table may remember an insert and not have its rows, and can be asked.
+    pub(crate) fn may_miss_rows(&self, table: &str) -> bool {
+        self.weighed().get(table).is_some_and(|memory| memory.may_miss_rows)
+    }
+
+    fn weighed(&self) -> MutexGuard<'_, HashMap<String, TableMemory>> {
         self.weighed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -21,6 +21,7 @@ fn scraped() -> String {
     connector.lag(&source, 1);
     connector.missed(&source, 1);
     connector.inserted("table", 1, 1, 1.0);
+    connector.missing_rows("table", 1);
     connector.dropped_fields("table", 1);
     connector.dropped_records("tombstones", 1);
     connector.rejected(Stage::Decode, ReasonCode::NotJson);

@@ -1,10 +1,13 @@
 //! One batch, from its intent to its checkpoint.
 
 mod bond;
+mod repeat;
 
 use tidegate_core::{Checkpoint, Intent, OffsetRange, PartId, PlanFingerprint, Rewind, Stored};
 
 use self::bond::Bond;
+use self::repeat::Repeats;
+pub use self::repeat::Seen;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +38,9 @@ pub enum Effect {
 pub enum Answer {
     /// They are in the table.
     Taken,
+    /// The server has taken them, or has noted their token before, by an attempt that was not answered; which of them are
+    /// in the table it does not say. Only where tables can be asked, and only while [`Course::may_repeat`].
+    Repeated,
     /// The server refused them; these offsets were sent.
     Refused {
         /// The offsets, in order. Not empty.
@@ -83,6 +89,8 @@ pub struct Course {
     taken: Vec<PartId>,
     /// Rows before this offset may have landed by an attempt whose outcome is unknown.
     doubt: i64,
+    /// What is known of tokens that were sent more than once.
+    repeats: Repeats,
     phase: Phase,
     /// Whether the last checkpoint is committed.
     said: bool,
@@ -94,8 +102,10 @@ pub struct Course {
     mark: Option<i64>,
     /// The joint batch under whose tokens its rows may stand.
     bond: Option<Bond>,
-    /// Offsets whose rows the tables hold. ClickHouse knows a token by each of a table's partitions, so that what is
-    /// there of a batch whose token somebody else took may have gaps.
+    /// The parts whose rows the server refused under the joint token.
+    unclaimed: Vec<PartId>,
+    /// Offsets whose rows the tables hold, where those have gaps: ClickHouse knows a token by each of a table's
+    /// partitions, so that a block may have landed in some of them only.
     there: Vec<i64>,
 }
 
@@ -115,12 +125,14 @@ impl Course {
             stored: Vec::new(),
             taken: Vec::new(),
             doubt: first,
+            repeats: Repeats::default(),
             phase: Phase::State,
             said: false,
             whole: true,
             rewind: None,
             mark: None,
             bond: None,
+            unclaimed: Vec::new(),
             there: Vec::new(),
         };
         course.fit_metadata();
@@ -156,6 +168,7 @@ impl Course {
         course.unfit = union(&intent.refused, unfit);
         course.root = intent.root;
         course.doubt = intent.root;
+        course.repeats.unanswered();
         course.whole = false;
         if intent.root > intent.end {
             course.wider.push(intent.root);
@@ -247,6 +260,7 @@ impl Course {
     /// An attempt to send the piece at hand has an unknown outcome.
     pub fn in_doubt(&mut self) {
         self.doubt = self.doubt.max(self.end);
+        self.repeats.unanswered();
     }
 
     /// The rows are formed by another plan, and these are the offsets that it refuses, in order. `answers`
@@ -274,9 +288,13 @@ impl Course {
         }
         self.take_up(answers);
         let refused = answers.iter().filter_map(|(part, answer)| match answer {
-            Answer::Taken => None,
+            Answer::Taken | Answer::Repeated => None,
             Answer::Refused { rows, suspected } => Some((*part, rows, *suspected)),
         });
+        if self.repeats.are_open() {
+            self.phase = Phase::Look;
+            return;
+        }
         let Some(widest) = refused.clone().map(|(_, rows, _)| rows).max_by_key(|rows| rows.len()) else {
             return self.landed(can_look);
         };
@@ -305,27 +323,6 @@ impl Course {
     pub fn waited(&mut self) {
         self.alone.retain(|alone| !alone.suspected);
         self.phase = Phase::State;
-    }
-
-    /// These offsets are in their tables.
-    pub fn looked(&mut self, landed: &[(PartId, Vec<i64>)]) {
-        self.there.clear();
-        for (part, offsets) in landed {
-            self.unfit.retain(|offset| !offsets.contains(offset));
-            self.alone.retain(|alone| !offsets.contains(&alone.offset));
-            match (self.bond, offsets.last()) {
-                (Some(_), _) => self.there.extend(offsets),
-                (None, Some(last)) => self.store(*part, last + 1),
-                (None, None) => {}
-            }
-        }
-        self.there.sort_unstable();
-        self.doubt = self.first;
-        (self.bond, self.phase) = match self.bond {
-            Some(Bond::Member(id) | Bond::Asking(id)) => (Some(Bond::Claiming(id)), Phase::Insert),
-            Some(Bond::Claiming(id) | Bond::Apart(id)) => (Some(Bond::Apart(id)), Phase::State),
-            None => (None, Phase::State),
-        };
     }
 
     /// The table of dead letters has them.
@@ -447,10 +444,12 @@ impl Course {
     /// What was taken is stored up to the end of the piece at hand.
     fn take_up(&mut self, answers: &[(PartId, Answer)]) {
         for (part, answer) in answers {
-            if *answer == Answer::Taken {
-                self.store(*part, self.end);
-                self.taken.push(*part);
+            match answer {
+                Answer::Taken => self.store(*part, self.end),
+                Answer::Repeated => self.repeats.open(*part),
+                Answer::Refused { .. } => continue,
             }
+            self.taken.push(*part);
         }
     }
 

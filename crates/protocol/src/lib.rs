@@ -14,5 +14,5 @@
 mod course;
 mod joint;
 
-pub use course::{Answer, Course, Effect};
+pub use course::{Answer, Course, Effect, Seen};
 pub use joint::{Joint, JointEffect, Sent};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tidegate_core::{Fault, FaultKind, InsertToken, OffsetRange, TopicPartition};
 use tidegate_native::{ColumnDefault, ReadColumn, Table, TableColumn, Type, Value, read_block};
-use tidegate_pipeline::port::{EncodedBlock, InsertError, Warehouse};
+use tidegate_pipeline::port::{EncodedBlock, InsertError, TableMemory, Warehouse};
 
 use crate::crash::Crash;
-use crate::weather::Weather;
+use crate::weather::{Stroke, Weather};
 
 /// A row: its values by column name.
 pub type FakeRow = BTreeMap<String, Value>;
@@ -28,6 +28,7 @@ struct State {
     faults: VecDeque<Fault>,
     poison: Vec<Value>,
     is_silent: bool,
+    hides_rows: bool,
     n_describing: usize,
     n_describing_max: usize,
 }
@@ -135,6 +136,11 @@ impl FakeWarehouse {
         self.lock().is_silent = true;
     }
 
+    /// From now on nobody who asks which rows a table has is shown any.
+    pub fn hide_rows(&self) {
+        self.lock().hides_rows = true;
+    }
+
     /// The most questions about tables that were open at one time.
     #[must_use]
     pub fn n_describing_max(&self) -> usize {
@@ -152,11 +158,13 @@ impl FakeWarehouse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Inserts a block. `whole`: whether the server lives long enough to have its rows, once it has noted the token.
     fn apply(
         &self,
         name: &str,
         block: EncodedBlock<'_>,
         token: Option<&InsertToken>,
+        whole: bool,
     ) -> Result<(), InsertError> {
         let mut state = self.lock();
         if let Some(fault) = state.faults.pop_front() {
@@ -179,7 +187,9 @@ impl FakeWarehouse {
                 table.tokens.pop_front();
             }
         }
-        table.rows.extend(rows);
+        if whole {
+            table.rows.extend(rows);
+        }
         Ok(())
     }
 }
@@ -194,8 +204,8 @@ impl Warehouse for FakeWarehouse {
         self.lock().tables.get(table).map(|fake| fake.table.clone()).ok_or_else(|| missing(table))
     }
 
-    async fn weakness(&self, _table: &Table) -> Result<Option<String>, Fault> {
-        Ok(None)
+    async fn memory(&self, _table: &Table) -> Result<TableMemory, Fault> {
+        Ok(TableMemory { weakness: None, may_miss_rows: true })
     }
 
     async fn landed(
@@ -204,6 +214,9 @@ impl Warehouse for FakeWarehouse {
         source: &TopicPartition,
         range: OffsetRange,
     ) -> Result<Vec<i64>, Fault> {
+        if self.lock().hides_rows {
+            return Ok(Vec::new());
+        }
         let rows = self.rows(&table.name);
         let topic = Value::Bytes(source.topic.as_bytes().to_vec());
         let partition = Value::Int(source.partition.into());
@@ -230,7 +243,7 @@ impl Warehouse for FakeWarehouse {
     ) -> Result<(), InsertError> {
         let (stroke, late) = self.weather.next();
         tokio::time::sleep(self.delay + late).await;
-        let apply = || self.apply(&table.name, block, token);
+        let apply = || self.apply(&table.name, block, token, stroke != Stroke::HalfDone);
         self.crash.effect(|| stroke.strike(apply, InsertError::Fault)).await
     }
 }

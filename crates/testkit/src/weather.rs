@@ -13,6 +13,8 @@ pub struct Weather {
     faults: f64,
     /// How late an effect may be.
     delay_max: Duration,
+    /// How often an effect that fails is half done, in `[0, 1]`.
+    halves: f64,
 }
 
 /// What becomes of one effect.
@@ -24,6 +26,8 @@ pub enum Stroke {
     Prevented(FaultKind),
     /// It takes place, and its answer is lost.
     Unheard,
+    /// Whoever was to carry it out is killed in the middle of it: a token is noted, and its rows are not there.
+    HalfDone,
 }
 
 impl Weather {
@@ -36,7 +40,13 @@ impl Weather {
     /// Weather that follows from a seed.
     #[must_use]
     pub fn seeded(seed: u64, faults: f64, delay_max: Duration) -> Self {
-        Self { chance: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))), faults, delay_max }
+        Self { chance: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))), faults, delay_max, halves: 0.0 }
+    }
+
+    /// The same weather, in which so many of the effects that fail are half done.
+    #[must_use]
+    pub fn deadly(&self, halves: f64) -> Self {
+        Self { halves, ..self.clone() }
     }
 
     /// What becomes of the next effect, and how late it is.
@@ -46,6 +56,9 @@ impl Weather {
         let delay = self.delay_max.mul_f64(chance.f64());
         if chance.f64() >= self.faults {
             return (Stroke::Fine, delay);
+        }
+        if self.halves > 0.0 && chance.f64() < self.halves {
+            return (Stroke::HalfDone, delay);
         }
         let kinds = [FaultKind::Network, FaultKind::Overload, FaultKind::Unavailable, FaultKind::Denied];
         let kind = kinds[chance.usize(..kinds.len())];
@@ -64,7 +77,7 @@ impl Stroke {
             Self::Fine => apply(),
             Self::Prevented(kind) => Err(failed(Fault::new(kind, "prevented"))),
             // A refusal that nobody hears of is a fault as well.
-            Self::Unheard => {
+            Self::Unheard | Self::HalfDone => {
                 drop(apply());
                 Err(failed(Fault::new(FaultKind::Network, "the answer was lost")))
             }

@@ -2,7 +2,7 @@
 
 use tidegate_core::{Checkpoint, JointId, PartId};
 
-use super::{Answer, Course, Phase};
+use super::{Answer, Course, Phase, Seen};
 
 /// How a batch is bound to a joint one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +53,17 @@ impl Course {
             self.bond = Some(Bond::Apart(joint));
             return self.landed(can_look);
         }
+        let refused = answers.iter().filter(|(_, answer)| matches!(answer, Answer::Refused { .. }));
+        self.unclaimed = refused.map(|(part, _)| *part).collect();
         self.phase = Phase::Look;
+    }
+
+    /// Whether the joint batch concerns it no more: of each part either every row is there, or none, and the server has
+    /// refused them under the joint token. Such a token is not taken. But what is refused of the part's own rows is
+    /// refused of the joint block as well, and whoever goes on must send the rest under the same tokens as this one.
+    pub(super) fn is_free(&self, seen: &[Seen]) -> bool {
+        let unclaimed = |seen: &Seen| self.unclaimed.contains(&seen.part) && seen.there.is_empty();
+        !self.unclaimed.is_empty() && seen.iter().all(|seen| seen.missing.is_empty() || unclaimed(seen))
     }
 
     /// It is a member of this joint batch.
