@@ -168,6 +168,14 @@ fn recursive_and_doubling_schemas_end_soon() {
     drop(parse(&new).reads(&parse(&old), Policy::Strict));
 }
 
+#[test]
+fn bounds_beyond_all_numbers_are_as_wide_as_themselves() {
+    for bound in ["multipleOf", "minimum", "maximum", "exclusiveMaximum"] {
+        let schema = JsonSchema::parse(&format!("{{\"{bound}\":1e999}}"), &[]).unwrap();
+        assert_eq!(schema.reads(&schema, Policy::Strict).unwrap(), [], "{bound}");
+    }
+}
+
 fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!({})),

@@ -318,6 +318,8 @@ fn bounds(path: &str, old: &Demands, new: &Demands, found: &mut Vec<Incompatibil
         let place = format!("{path}/{keyword}");
         let (fine, tighter) = match (*keyword, before) {
             (_, None) => (false, "ADDED"),
+            // Beyond what a number can be, the rest of a division is none.
+            (_, Some(before)) if before.total_cmp(after).is_eq() => (true, ""),
             // Multiples of 4 are multiples of 2.
             ("multipleOf", Some(before)) if (before % after).abs() < f64::EPSILON => (true, ""),
             ("multipleOf", Some(before)) if (after % before).abs() < f64::EPSILON => (false, "EXPANDED"),
