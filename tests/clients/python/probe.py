@@ -85,7 +85,9 @@ def _ran(one: Probe) -> bool:
     if child.is_alive():
         child.kill()
     line = {"client": one.client, "probe": one.name, "ok": ok, "seconds": round(seconds, 1)}
-    print(json.dumps({**line, "detail": str(detail)[:DETAIL_MAX]}), flush=True)
+    # In one piece: `print` writes the end of a line apart, and other threads between.
+    sys.stdout.write(json.dumps({**line, "detail": str(detail)[:DETAIL_MAX]}) + "\n")
+    sys.stdout.flush()
     return ok
 
 
