@@ -1,6 +1,8 @@
 //! Who writes: several registries on one topic elect a leader, by Confluent's group protocol, so that
 //! theirs and ours can stand side by side.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tidegate_kafka::{Candidate, MembershipOptions};
 
@@ -17,6 +19,24 @@ pub struct ElectionOptions {
     pub advertised: Advertised,
     /// Whether this one may lead.
     pub eligible: bool,
+    /// How it reaches the one that does, if that asks for TLS.
+    pub tls: LeaderTls,
+}
+
+/// How a registry trusts the one that writes, and shows who it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct LeaderTls {
+    /// Certificate authorities to trust beside the system's, PEM.
+    pub authorities: Option<Vec<u8>>,
+    /// A certificate chain, PEM, and its private key, PEM in PKCS #8: shown to whoever asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for LeaderTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (authorities, identity) = (self.authorities.is_some(), self.identity.is_some());
+        f.debug_struct("LeaderTls").field("authorities", &authorities).field("identity", &identity).finish()
+    }
 }
 
 /// A registry's address, as others use it.
@@ -139,7 +159,8 @@ mod tests {
 
     fn candidate(member: &str, host: &str, eligible: bool) -> Candidate {
         let advertised = Advertised { scheme: http(), host: host.to_owned(), port: 8081 };
-        let options = ElectionOptions { group: "g".to_owned(), advertised, eligible };
+        let options =
+            ElectionOptions { group: "g".to_owned(), advertised, eligible, tls: LeaderTls::default() };
         Candidate { member: member.to_owned(), metadata: options.membership().metadata }
     }
 

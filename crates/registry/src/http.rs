@@ -5,7 +5,7 @@
 
 mod access;
 mod answer;
-mod forward;
+pub(crate) mod forward;
 mod parameters;
 mod read;
 mod request;
@@ -40,8 +40,6 @@ struct Desk {
     /// Of [`BODY_BYTES_MIN`] each.
     bodies: Semaphore,
     users: Users,
-    /// Reaches other registries.
-    client: reqwest::Client,
 }
 
 /// A registry that listens.
@@ -65,13 +63,8 @@ impl Server {
     /// When the listener has no address.
     pub fn serve(listener: TcpListener, registry: Arc<Registry>, users: Users) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let client = reqwest::Client::new();
-        let desk = Arc::new(Desk {
-            registry,
-            bodies: Semaphore::new(BODIES_BYTES_MAX / BODY_BYTES_MIN),
-            users,
-            client,
-        });
+        let bodies = Semaphore::new(BODIES_BYTES_MAX / BODY_BYTES_MIN);
+        let desk = Arc::new(Desk { registry, bodies, users });
         let routes = Router::new().fallback(serve).with_state(desk);
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { address, serving })
@@ -134,7 +127,8 @@ async fn answered(desk: &Desk, call: &Call, content_type: &'static str) -> Resul
         if forward::forwarded(&call.original.headers) {
             return Err(Problem::unknown_leader());
         }
-        return forward::forward(&desk.client, &leader, &call.original, call.bytes().to_vec()).await;
+        return forward::forward(&desk.registry.forwarder, &leader, &call.original, call.bytes().to_vec())
+            .await;
     }
     Ok(answer::respond(route(&desk.registry, call).await, content_type))
 }

@@ -21,6 +21,7 @@ use crate::command::Shared;
 use crate::command::library::Library;
 use crate::command::{SchemaRequest, delete, lookup};
 use crate::election::{self, ElectionOptions, Role};
+use crate::http::forward;
 use crate::problem::Problem;
 use crate::record::{Key, Record, Value};
 use crate::state::{Applied, State};
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The log cannot be written.
     #[error("write to the registry's topic: {0}")]
     Write(#[source] Fault),
+    /// The authorities that the registry that writes is trusted by are none.
+    #[error("reach the registry that writes over TLS")]
+    Forward(#[source] reqwest::Error),
     /// The registry cannot take part in the election.
     #[error("elect the registry that writes: {0}")]
     Election(#[source] Fault),
@@ -99,6 +103,8 @@ pub struct Registry {
     pub(crate) dialect: Dialect,
     /// The id of the cluster that keeps the log, if its brokers tell one.
     pub(crate) cluster_id: Option<String>,
+    /// Reaches the registry that writes.
+    pub(crate) forwarder: reqwest::Client,
     writer: LogWriter,
     timeout: Duration,
     /// Who holds this decides and writes.
@@ -134,6 +140,8 @@ impl Registry {
     pub async fn start(options: &RegistryOptions) -> Result<Arc<Self>, StartError> {
         let RegistryOptions { kafka, topic, replication, write_timeout, start_timeout, dialect, election } =
             options;
+        let tls = election.as_ref().map(|election| election.tls.clone()).unwrap_or_default();
+        let forwarder = forward::client(&tls).map_err(StartError::Forward)?;
         let mut spec = TopicSpec::new(topic, 1);
         spec.replication = *replication;
         spec.configs.insert("max.message.bytes".to_owned(), (8 * 1024 * 1024).to_string());
@@ -150,6 +158,7 @@ impl Registry {
             library: Arc::default(),
             dialect: *dialect,
             cluster_id,
+            forwarder,
             writer,
             timeout: *write_timeout,
             turn: Arc::default(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tidegate_broker::Tls;
 use tidegate_config as config;
 use tidegate_kafka::KafkaOptions;
-use tidegate_registry::election::{Advertised, ElectionOptions};
+use tidegate_registry::election::{Advertised, ElectionOptions, LeaderTls};
 use tidegate_registry::{Dialect, Registry, RegistryOptions, Server, User, Users};
 use tokio::net::TcpListener;
 
@@ -49,6 +49,10 @@ pub struct Flags {
     /// Let in clients only that show a certificate of these authorities, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Trust the registry that writes for a certificate of these authorities too, PEM; without it of the
+    /// system's alone
+    #[arg(long, value_name = "FILE", conflicts_with = "alone")]
+    pub leader_ca: Option<PathBuf>,
     /// Where the other registries of the topic reach this one; as it listens if absent
     #[arg(long, value_name = "URL", value_parser = advertised, conflicts_with = "alone")]
     pub advertise: Option<Advertised>,
@@ -156,7 +160,19 @@ fn election(flags: &Flags, listen: SocketAddr) -> anyhow::Result<Option<Election
             Advertised { scheme, host, port: listen.port() }
         }
     };
-    Ok(Some(ElectionOptions { group: flags.group.clone(), advertised, eligible: !flags.follow }))
+    let tls = leader_tls(flags)?;
+    Ok(Some(ElectionOptions { group: flags.group.clone(), advertised, eligible: !flags.follow, tls }))
+}
+
+/// The registry that writes sees the certificate that clients see.
+fn leader_tls(flags: &Flags) -> anyhow::Result<LeaderTls> {
+    let read = |file: &PathBuf| std::fs::read(file).with_context(|| format!("read `{}`", file.display()));
+    let authorities = flags.leader_ca.as_ref().map(read).transpose()?;
+    let identity = match (&flags.tls_cert, &flags.tls_key) {
+        (Some(chain), Some(key)) => Some((read(chain)?, read(key)?)),
+        _ => None,
+    };
+    Ok(LeaderTls { authorities, identity })
 }
 
 /// Runs a registry until told to stop.

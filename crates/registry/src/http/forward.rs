@@ -5,6 +5,10 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use reqwest::{Certificate, Identity, redirect};
+use tracing::warn;
+
+use crate::election::LeaderTls;
 use crate::problem::Problem;
 
 /// Says that a request was forwarded already; Confluent's.
@@ -12,6 +16,34 @@ const FORWARDED: HeaderName = HeaderName::from_static("x-forward");
 
 /// How long the leader may take for an answer; Confluent's number.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// How long the leader may take to be reached; it is on the same network.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// A client that reaches the registry that writes.
+///
+/// # Errors
+/// If the authorities are none. A key that is of no use is told in the log: most leaders ask for none.
+pub(crate) fn client(tls: &LeaderTls) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        // A redirect or a proxy from the environment would take the client's password to a place that
+        // nobody stated.
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_MAX);
+    if let Some(pem) = &tls.authorities {
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem)?);
+    }
+    if let Some((chain, key)) = &tls.identity {
+        match Identity::from_pkcs8_pem(chain, key) {
+            Ok(identity) => builder = builder.identity(identity),
+            Err(error) => {
+                warn!(%error, "the certificate is not shown to the registry that writes; the key must be PKCS #8");
+            }
+        }
+    }
+    builder.build()
+}
 
 /// Whether somebody has forwarded a request.
 pub(super) fn forwarded(headers: &HeaderMap) -> bool {

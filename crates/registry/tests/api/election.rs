@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_broker::{Broker, BrokerOptions, Listener};
 use tidegate_kafka::KafkaOptions;
-use tidegate_registry::election::{Advertised, ElectionOptions, Role};
+use tidegate_registry::election::{Advertised, ElectionOptions, LeaderTls, Role};
 use tidegate_registry::{Registry, RegistryOptions, Server, Users};
 
 struct Member {
@@ -24,7 +24,8 @@ impl Member {
         let mut options = RegistryOptions::new(kafka.clone());
         let advertised = Advertised { scheme: "http".to_owned(), host: "127.0.0.1".to_owned(), port };
         let group = "schema-registry".to_owned();
-        options.election = Some(ElectionOptions { group, advertised, eligible: true });
+        options.election =
+            Some(ElectionOptions { group, advertised, eligible: true, tls: LeaderTls::default() });
         let registry = Registry::start(&options).await.unwrap();
         let listen = format!("127.0.0.1:{port}").parse().unwrap();
         let server = Server::start(listen, Arc::clone(&registry), Users::default()).await.unwrap();

@@ -10,6 +10,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
+use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder};
 use serde_json::{Value, json};
 
@@ -115,8 +116,8 @@ async fn a_registry_killed_while_registering_has_lost_nothing_that_it_acknowledg
     registry.stop().await;
 }
 
-/// A certificate of its own making that is good for nothing but being known.
-fn client_certificate(folder: &Path) -> (PathBuf, PathBuf) {
+/// A certificate of its own making, of this machine, that is good for nothing but being known.
+fn own_certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut certificate = X509::builder().unwrap();
     certificate.set_version(2).unwrap();
@@ -128,6 +129,9 @@ fn client_certificate(folder: &Path) -> (PathBuf, PathBuf) {
     certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
     certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
     certificate.set_pubkey(&key).unwrap();
+    let host =
+        SubjectAlternativeName::new().ip("127.0.0.1").build(&certificate.x509v3_context(None, None)).unwrap();
+    certificate.append_extension(host).unwrap();
     certificate.sign(&key, MessageDigest::sha256()).unwrap();
     let files = (folder.join("client.pem"), folder.join("client-key.pem"));
     std::fs::write(&files.0, certificate.build().to_pem().unwrap()).unwrap();
@@ -135,8 +139,13 @@ fn client_certificate(folder: &Path) -> (PathBuf, PathBuf) {
     files
 }
 
-/// The status of an answer over TLS; `None` if there is none.
-fn status_over_tls(address: &str, ca: &Path, client: Option<&(PathBuf, PathBuf)>) -> Option<String> {
+/// The status of the answer to a request over TLS; `None` if there is none.
+fn status_over_tls(
+    address: &str,
+    ca: &Path,
+    client: Option<&(PathBuf, PathBuf)>,
+    request: &str,
+) -> Option<String> {
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
     connector.set_ca_file(ca).unwrap();
     if let Some((certificate, key)) = client {
@@ -146,7 +155,7 @@ fn status_over_tls(address: &str, ca: &Path, client: Option<&(PathBuf, PathBuf)>
     let tcp = TcpStream::connect(address).ok()?;
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut stream = connector.build().connect("127.0.0.1", tcp).ok()?;
-    stream.write_all(b"GET /subjects HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     answer.lines().next().map(str::to_owned)
@@ -158,7 +167,7 @@ async fn a_registry_with_client_authorities_lets_in_whom_they_know() {
     let folder = tempfile::TempDir::new().unwrap();
     tidegate_broker::Tls::self_signed(folder.path(), &["127.0.0.1"]).unwrap();
     let (server, server_key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    let client = client_certificate(folder.path());
+    let client = own_certificate(folder.path());
     let broker = world.broker();
     let mut args = vec!["registry", "--bootstrap", &broker, "--listen", "127.0.0.1:0", "--output", "json"];
     args.extend(["--tls-cert", text(&server), "--tls-key", text(&server_key)]);
@@ -166,7 +175,39 @@ async fn a_registry_with_client_authorities_lets_in_whom_they_know() {
     let mut registry = Process::start(args);
     let line = registry.json_line().await;
     let at = line["registry"].as_str().unwrap().strip_prefix("https://").unwrap();
-    assert_eq!(status_over_tls(at, &server, Some(&client)).as_deref(), Some("HTTP/1.1 200 OK"));
-    assert_eq!(status_over_tls(at, &server, None), None, "nobody knows who that is");
+    let ask = "GET /subjects HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(status_over_tls(at, &server, Some(&client), ask).as_deref(), Some("HTTP/1.1 200 OK"));
+    assert_eq!(status_over_tls(at, &server, None, ask), None, "nobody knows who that is");
     registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_that_ask_each_other_for_certificates_forward_writes() {
+    let Some(world) = World::start().await else { return };
+    let folder = tempfile::TempDir::new().unwrap();
+    let own = own_certificate(folder.path());
+    let (ca, broker) = (text(&own.0), world.broker());
+    let mut args = vec!["registry", "--bootstrap", &broker, "--listen", "127.0.0.1:0", "--output", "json"];
+    args.extend(["--tls-cert", ca, "--tls-key", text(&own.1), "--tls-client-ca", ca, "--leader-ca", ca]);
+    let body = "{\"schema\":\"\\\"int\\\"\"}";
+    let mut registries = Vec::new();
+    for name in ["first", "second"] {
+        let mut registry = Process::start(args.clone());
+        let line = registry.json_line().await;
+        let at = line["registry"].as_str().unwrap().strip_prefix("https://").unwrap().to_owned();
+        registries.push((registry, at, name));
+    }
+    // One of the two leads, and the other one forwards.
+    for (_, at, name) in &registries {
+        let n = body.len();
+        let register = format!(
+            "POST /subjects/{name}/versions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {n}\r\nconnection: close\r\n\r\n{body}"
+        );
+        let status = status_over_tls(at, &own.0, Some(&own), &register);
+        assert_eq!(status.as_deref(), Some("HTTP/1.1 200 OK"), "{name}");
+    }
+    for (registry, _, _) in registries {
+        registry.stop().await;
+    }
 }
