@@ -1,7 +1,9 @@
 //! Dead letters and the checkpoint that leaves them behind, in one transaction.
 //!
 //! A thread owns the only transactional producer. A batch's letters come to it in chunks, so that a
-//! batch of which every record was refused is never in memory twice.
+//! batch of which every record was refused is never in memory twice. What waits when a transaction is done
+//! goes into the next one together: it is committed for all of them or for none. If it is none because of
+//! one of them, the others give their letters once more.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,6 +34,12 @@ const CHUNKS_MAX: usize = 4;
 /// How many partitions' transactions wait for their turn; further callers wait outside.
 const WAITING_MAX: usize = 64;
 
+/// How many batches go into one transaction at most.
+const JOINED_MAX: usize = 32;
+
+/// How much they may be together, in bytes, if they are several: a transaction must not take long.
+const JOINED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A batch with what was refused of it.
@@ -41,6 +49,15 @@ pub(crate) struct LetterBatch<'a> {
     pub rejected: &'a [Rejected],
     pub context: &'a DeadLetterContext,
     pub plan: PlanFingerprint,
+}
+
+impl LetterBatch<'_> {
+    /// What the rejected records are, in bytes, without what a letter adds.
+    fn size_bytes(&self) -> usize {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let records = self.rejected.iter().filter_map(|rejected| self.records.get(rejected.index));
+        records.map(|record| length(record.key) + length(record.value)).sum()
+    }
 }
 
 enum Part {
@@ -53,8 +70,71 @@ struct Request {
     epoch: Epoch,
     source: TopicPartition,
     checkpoint: Checkpoint,
+    /// What is rejected, in bytes.
+    bytes: usize,
+    /// Whether it must have a transaction of its own.
+    alone: bool,
     parts: mpsc::Receiver<Part>,
-    reply: oneshot::Sender<Result<(), Fault>>,
+    reply: oneshot::Sender<Outcome>,
+}
+
+impl Request {
+    fn answer(self, outcome: Outcome) {
+        // Whoever is still giving letters stops now.
+        drop(self.parts);
+        // The caller may be gone; what has happened has happened all the same.
+        let _ = self.reply.send(outcome);
+    }
+
+    /// Whether this one can go with those of `round`.
+    fn joins(&self, round: &[Self]) -> bool {
+        let bytes: usize = round.iter().map(|request| request.bytes).sum();
+        !self.alone
+            && round.len() < JOINED_MAX
+            && bytes + self.bytes <= JOINED_BYTES_MAX
+            && round.iter().all(|request| !request.alone && request.source != self.source)
+    }
+}
+
+/// Whether a failure of this kind may be because of one batch, and not of the others.
+fn may_be_of_one(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Denied | FaultKind::Missing | FaultKind::Unknown => true,
+        FaultKind::Network | FaultKind::Overload | FaultKind::Unavailable | FaultKind::Fenced => false,
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Committed,
+    Faulted(Fault),
+    /// The transaction was aborted for another's sake.
+    Again {
+        /// Whose, is not known.
+        alone: bool,
+    },
+}
+
+/// Why a transaction of several batches did not take place, or may not have.
+#[derive(Debug)]
+struct Failure {
+    error: TransactionError,
+    /// Because of which of them, if it is because of one that is known.
+    culprit: Option<usize>,
+}
+
+impl Failure {
+    /// What is answered to one of so many.
+    fn outcome(&self, at: usize, n_joined: usize) -> Outcome {
+        let TransactionError { fault, aborted, broken: _ } = &self.error;
+        match self.culprit {
+            Some(culprit) if culprit != at => Outcome::Again { alone: false },
+            // One record that is too large, one topic that is gone: for each it is found out.
+            None if n_joined > 1 && *aborted && may_be_of_one(fault.kind) => Outcome::Again { alone: true },
+            Some(_) | None => Outcome::Faulted(fault.clone()),
+        }
+    }
 }
 
 /// The async side of the writer.
@@ -96,11 +176,28 @@ impl DeadLetterWriter {
         checkpoint: Checkpoint,
         batch: LetterBatch<'_>,
     ) -> Result<(), Fault> {
+        let mut alone = false;
+        loop {
+            match self.attempt(epoch, checkpoint.clone(), batch, alone).await? {
+                Outcome::Committed => return Ok(()),
+                Outcome::Faulted(fault) => return Err(fault),
+                Outcome::Again { alone: apart } => alone = apart,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        epoch: Epoch,
+        checkpoint: Checkpoint,
+        batch: LetterBatch<'_>,
+        alone: bool,
+    ) -> Result<Outcome, Fault> {
         let stopped = || Fault::new(FaultKind::Fenced, "the Kafka source is closed");
         let (give, parts) = mpsc::channel(CHUNKS_MAX);
         let (reply, answer) = oneshot::channel();
-        let source = batch.records.source().clone();
-        let request = Request { epoch, source, checkpoint, parts, reply };
+        let (source, bytes) = (batch.records.source().clone(), batch.size_bytes());
+        let request = Request { epoch, source, checkpoint, bytes, alone, parts, reply };
         self.requests.send(request).await.map_err(|_| stopped())?;
         let mut chunk = Vec::new();
         let mut chunk_bytes = 0;
@@ -118,7 +215,7 @@ impl DeadLetterWriter {
         // A writer that takes no more has failed, and its answer says why.
         let _ = give.send(Part::Letters(chunk)).await;
         let _ = give.send(Part::End).await;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        answer.await.map_err(|_| stopped())
     }
 }
 
@@ -162,30 +259,53 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        while let Some(mut request) = queue.blocking_recv() {
-            let result = self.serve(&mut request);
-            // Whoever is still giving letters stops now.
-            drop(request.parts);
-            let _ = request.reply.send(result);
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
+            let mut round = vec![first];
+            while let Ok(request) = queue.try_recv() {
+                if !request.joins(&round) {
+                    next = Some(request);
+                    break;
+                }
+                round.push(request);
+            }
+            self.serve(round);
         }
     }
 
-    fn serve(&mut self, request: &mut Request) -> Result<(), Fault> {
-        self.group.ownership.hold().check(&request.source, request.epoch)?;
-        self.connect()?;
-        if self.settled(request)? {
-            return Ok(());
+    fn serve(&mut self, round: Vec<Request>) {
+        let mut round = self.due(round);
+        if round.is_empty() {
+            return;
         }
-        let Some(client) = self.client.as_ref() else { return Err(gone(&request.source)) };
-        let Err(error) = write(client, &self.group, request) else { return Ok(()) };
-        if !error.aborted {
-            self.unsettled.insert(request.source.clone(), request.checkpoint.clone());
+        let Some(client) = self.client.as_ref() else { return };
+        let Err(failure) = write(client, &self.group, &mut round) else {
+            return round.into_iter().for_each(|request| request.answer(Outcome::Committed));
+        };
+        if !failure.error.aborted {
+            let checkpoints =
+                round.iter().map(|request| (request.source.clone(), request.checkpoint.clone()));
+            self.unsettled.extend(checkpoints);
         }
-        if error.broken {
-            warn!(fault = %error.fault, "the transactional producer is made anew");
+        if failure.error.broken {
+            warn!(fault = %failure.error.fault, "the transactional producer is made anew");
             self.client = None;
         }
-        Err(error.fault)
+        let n_joined = round.len();
+        for (at, request) in round.into_iter().enumerate() {
+            request.answer(failure.outcome(at, n_joined));
+        }
+    }
+
+    /// Those that are still to be written; the others are answered. The producer is there if there are any.
+    fn due(&mut self, round: Vec<Request>) -> Vec<Request> {
+        let owned = |request: &Request| self.group.ownership.hold().check(&request.source, request.epoch);
+        let round = answered(round, |request| owned(request).map(|()| false));
+        if round.is_empty() {
+            return round;
+        }
+        let connected = self.connect();
+        answered(round, |request| connected.clone().and_then(|()| self.settled(request)))
     }
 
     /// Makes the producer, if there is none. That ends what its predecessor left open.
@@ -226,10 +346,52 @@ impl Writer {
     }
 }
 
+/// Answers what is done already, or cannot be; the rest is given back.
+fn answered(round: Vec<Request>, mut done: impl FnMut(&Request) -> Result<bool, Fault>) -> Vec<Request> {
+    let mut rest = Vec::new();
+    for request in round {
+        match done(&request) {
+            Ok(false) => rest.push(request),
+            Ok(true) => request.answer(Outcome::Committed),
+            Err(fault) => request.answer(Outcome::Faulted(fault)),
+        }
+    }
+    rest
+}
+
 /// Runs one transaction.
-fn write(client: &Client, group: &Group, request: &mut Request) -> Result<(), TransactionError> {
+fn write(client: &Client, group: &Group, round: &mut [Request]) -> Result<(), Failure> {
     let transactions = &client.transactions;
-    transactions.begin()?;
+    let all = |error| Failure { error, culprit: None };
+    transactions.begin().map_err(all)?;
+    for (at, request) in round.iter_mut().enumerate() {
+        let written = write_letters(client, request);
+        written.map_err(|error| Failure { error, culprit: Some(at) })?;
+    }
+    // From here on a revocation of the partitions waits.
+    let held = group.ownership.hold();
+    for (at, request) in round.iter().enumerate() {
+        let fenced = held.check(&request.source, request.epoch);
+        fenced.map_err(|fault| Failure { error: transactions.abort(fault), culprit: Some(at) })?;
+    }
+    for request in round.iter() {
+        group.ownership.begin(&request.source, request.epoch);
+    }
+    let consumer = group.consumer().map_err(|fault| all(transactions.abort(fault)))?;
+    let Some(metadata) = consumer.group_metadata() else {
+        let fault = Fault::new(FaultKind::Unavailable, "the consumer is in no group");
+        return Err(all(transactions.abort(fault)));
+    };
+    let checkpoints =
+        round.iter().map(|request| (&request.source, &request.checkpoint, held.topic(&request.source)));
+    let offsets = offsets(checkpoints);
+    let committed = transactions.commit(Some((&offsets, &metadata)));
+    drop(held);
+    committed.map_err(all)
+}
+
+fn write_letters(client: &Client, request: &mut Request) -> Result<(), TransactionError> {
+    let transactions = &client.transactions;
     loop {
         match request.parts.blocking_recv() {
             Some(Part::Letters(letters)) => {
@@ -238,24 +400,58 @@ fn write(client: &Client, group: &Group, request: &mut Request) -> Result<(), Tr
                     transactions.send(&letter)?;
                 }
             }
-            Some(Part::End) => break,
+            Some(Part::End) => return Ok(()),
             None => return Err(transactions.abort(gone(&request.source))),
         }
     }
-    // From here on a revocation of the partition waits.
-    let held = group.ownership.hold();
-    held.check(&request.source, request.epoch).map_err(|fault| transactions.abort(fault))?;
-    group.ownership.begin(&request.source, request.epoch);
-    let consumer = group.consumer().map_err(|fault| transactions.abort(fault))?;
-    let Some(metadata) = consumer.group_metadata() else {
-        return Err(transactions.abort(gone(&request.source)));
-    };
-    let offsets = offsets([(&request.source, &request.checkpoint, held.topic(&request.source))]);
-    let committed = transactions.commit(Some((&offsets, &metadata)));
-    drop(held);
-    committed
 }
 
 fn gone(source: &TopicPartition) -> Fault {
     Fault::new(FaultKind::Unavailable, format!("the dead letters of `{source}` were withdrawn"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(partition: i32, bytes: usize, alone: bool) -> Request {
+        let (_, parts) = mpsc::channel(1);
+        let (reply, _) = oneshot::channel();
+        let source = TopicPartition::new("t", partition);
+        Request { epoch: Epoch(1), source, checkpoint: Checkpoint::settled(1), bytes, alone, parts, reply }
+    }
+
+    #[test]
+    fn batches_of_distinct_partitions_go_together_up_to_a_size() {
+        let round = [request(0, 100, false), request(1, JOINED_BYTES_MAX - 200, false)];
+        assert!(request(2, 100, false).joins(&round));
+        assert!(!request(2, 101, false).joins(&round));
+        assert!(!request(1, 1, false).joins(&round), "one after the other");
+        assert!(!request(2, 1, true).joins(&round));
+        assert!(!request(2, 1, false).joins(&[request(0, 1, true)]));
+    }
+
+    fn failure(kind: FaultKind, aborted: bool, culprit: Option<usize>) -> Failure {
+        Failure { error: TransactionError { fault: Fault::new(kind, "x"), aborted, broken: false }, culprit }
+    }
+
+    #[test]
+    fn only_whom_it_concerns_is_told_of_a_failure() {
+        let told = |failure: Failure, n_joined| {
+            let outcomes: Vec<Outcome> = (0..n_joined).map(|at| failure.outcome(at, n_joined)).collect();
+            outcomes
+        };
+        let faulted = |kind| Outcome::Faulted(Fault::new(kind, "x"));
+        let fenced = failure(FaultKind::Fenced, true, Some(1));
+        let [again, alone] = [false, true].map(|alone| Outcome::Again { alone });
+        assert_eq!(told(fenced, 2), [again, faulted(FaultKind::Fenced)]);
+        let too_large = failure(FaultKind::Denied, true, None);
+        assert_eq!(told(too_large, 2), [alone, Outcome::Again { alone: true }]);
+        assert_eq!(told(failure(FaultKind::Denied, true, None), 1), [faulted(FaultKind::Denied)]);
+        // What concerns all, or may have been committed, is for the callers to wait for and to repeat.
+        for unknown in [failure(FaultKind::Network, true, None), failure(FaultKind::Denied, false, None)] {
+            let kind = unknown.error.fault.kind;
+            assert_eq!(told(unknown, 2), [faulted(kind), faulted(kind)]);
+        }
+    }
 }

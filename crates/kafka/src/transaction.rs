@@ -70,7 +70,7 @@ fn transactional_config(options: &KafkaOptions, id: &str) -> Result<ClientConfig
     Ok(config)
 }
 
-/// A producer's context: counts what was delivered, keeps the first failure.
+/// A producer's context: counts what was delivered, keeps the first failure that says why.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     quiet: Quiet,
@@ -120,10 +120,19 @@ impl ProducerContext for Deliveries {
                 let (topic, partition) = (message.topic(), message.partition());
                 let doing = format!("write a record of {bytes} bytes to `{topic}/{partition}`");
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| too_large_or(error, &doing));
+                // Those that were given up because of another may be told before it.
+                if failure.as_ref().is_none_or(purged) {
+                    *failure = Some(too_large_or(error, &doing));
+                }
             }
         }
     }
+}
+
+/// Whether a record was given up because of something else.
+fn purged(failure: &Fault) -> bool {
+    let codes = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
+    codes.iter().any(|code| failure.code == Some(*code as i32))
 }
 
 fn too_large_or(error: &KafkaError, doing: &str) -> Fault {
@@ -241,8 +250,7 @@ impl TransactionalClient {
     /// complaint says why.
     fn failure(&self) -> Option<Fault> {
         let failure = self.producer.context().take_failure()?;
-        let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
-        if !purged.iter().any(|code| failure.code == Some(*code as i32)) {
+        if !purged(&failure) {
             return Some(failure);
         }
         let doing = format!("write in a transaction at `{}`", self.address);

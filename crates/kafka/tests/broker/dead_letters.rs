@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::time::Instant;
+
 use tidegate_core::{
     Checkpoint, DeadLetterContext, Fault, FaultKind, Header, PlanFingerprint, Reason, ReasonCode, Records,
     Reject, Stage, Timestamp, TimestampKind, TopicPartition,
@@ -6,7 +9,7 @@ use tidegate_kafka::dead_letter::DeadLetterRecord;
 use tidegate_kafka::{BoundedReader, OwnedRecord, ReadFrom, TopicSpec, TransactionalProducer};
 use tidegate_pipeline::port::{CheckpointLog, Epoch, Rejected};
 
-use crate::stack::{Member, Stack, partition};
+use crate::stack::{DEADLINE, Member, Stack, partition};
 
 const OWN: [Header<'_>; 4] = [
     Header { name: "a", value: Some(b"1") },
@@ -101,6 +104,71 @@ async fn an_aborted_transaction_leaves_neither_letters_nor_checkpoint() {
     commit(&member, epoch, &records, &rejected([1])).await.unwrap();
     assert_eq!(stack.read("dlq").await.len(), 1);
     assert_eq!(committed(&stack, &zero).await, Some(4));
+}
+
+/// Commits the letter of record 1 of each partition at once, and tells what became of each.
+async fn commit_together(stack: &Stack, batches: Vec<Records>) -> (Member, Vec<Result<(), Fault>>) {
+    let mut member = stack.member(&["t"]);
+    member.until("assigned", |member| member.assigned.len() == batches.len()).await;
+    let member = Arc::new(member);
+    let mut commits = Vec::new();
+    for records in batches {
+        let member = Arc::clone(&member);
+        commits.push(tokio::spawn(async move {
+            let epoch = member.assigned[records.source()].epoch;
+            let deadline = Instant::now() + DEADLINE;
+            loop {
+                let result = commit(&member, epoch, &records, &rejected([1])).await;
+                // Right behind an aborted transaction the client may purge the records of the next one, too.
+                let later = result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Unavailable);
+                if !later || Instant::now() > deadline {
+                    return result;
+                }
+            }
+        }));
+    }
+    let mut results = Vec::new();
+    for commit in commits {
+        results.push(commit.await.unwrap());
+    }
+    (Arc::into_inner(member).unwrap(), results)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_wait_at_the_same_time_are_one_transaction() {
+    let stack = Stack::with_topic("t", 8).await;
+    stack.topic(TopicSpec::dead_letters("dlq", 1)).await;
+    let (member, results) = commit_together(&stack, (0..8).map(|n| batch(partition("t", n))).collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(stack.read("dlq").await.len(), 8);
+    for n in 0..8 {
+        assert_eq!(committed(&stack, &partition("t", n)).await, Some(4));
+    }
+    // Each transaction leaves a marker. The first goes alone while the others come, since it makes the producer.
+    let end = stack.admin().watermarks(&["dlq"]).await.unwrap()[&partition("dlq", 0)].end;
+    assert!(end <= 8 + 4, "{} transactions of eight batches", end - 8);
+    member.source.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_kafka_refuses_does_not_keep_back_those_beside_it() {
+    let stack = Stack::with_topic("t", 8).await;
+    let mut dlq = TopicSpec::dead_letters("dlq", 1);
+    dlq.configs.insert("max.message.bytes".to_owned(), "20000".to_owned());
+    stack.topic(dlq).await;
+    let mut batches: Vec<Records> = (0..8).map(|n| batch(partition("t", n))).collect();
+    let mut too_large = Records::new(partition("t", 5));
+    too_large.push(0, None, None, Some(b"fine"), []);
+    too_large.push(1, None, None, Some(&vec![b'x'; 50_000]), []);
+    batches[5] = too_large;
+    let (member, results) = commit_together(&stack, batches).await;
+    for (n, result) in (0..8).zip(&results) {
+        let kind = result.as_ref().err().map(|fault| fault.kind);
+        assert_eq!(kind, (n == 5).then_some(FaultKind::Denied), "{result:?}");
+        assert_eq!(committed(&stack, &partition("t", n)).await == Some(4), n != 5);
+    }
+    assert_eq!(stack.read("dlq").await.len(), 7, "each once");
+    member.source.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
