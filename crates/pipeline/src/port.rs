@@ -123,7 +123,8 @@ pub trait CheckpointLog: Send + Sync {
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// In one Kafka transaction: writes the dead letters and commits the checkpoint. `records` is the
-    /// batch, `rejected` is not empty and in offset order.
+    /// batch, `rejected` is not empty and in offset order. The adapter may join concurrent calls of several
+    /// partitions into one transaction, of which each takes part or is answered with its own fault.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a part of the one transaction, and nothing else has all of them"
