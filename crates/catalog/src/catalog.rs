@@ -194,10 +194,47 @@ impl Event {
         columns
     }
 
+    /// The columns of its table by name, each with the names that lead to its value in records.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(String, Vec<String>)> {
+        let mut found = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            paths(&field.name, &field.name, &field.field, &[], &mut found);
+        }
+        found
+    }
+
     /// The column of that name.
     #[must_use]
     pub fn column(&self, name: &str, nulls: bool) -> Option<Column<'_>> {
         self.columns(nulls).into_iter().find(|(column, _)| column == name).map(|(_, column)| column)
+    }
+}
+
+impl EventField {
+    /// What records call it.
+    #[must_use]
+    pub fn in_records(&self) -> &str {
+        self.field.in_records(&self.name)
+    }
+}
+
+/// Adds the columns of a field, each with the names that lead to it in records.
+fn paths(column: &str, name: &str, field: &Field, around: &[String], found: &mut Vec<(String, Vec<String>)>) {
+    let mut path = around.to_vec();
+    path.push(field.in_records(name).to_owned());
+    match field.ty.value.required() {
+        FieldType::Object => {
+            for (member, inner) in field.fields.iter() {
+                paths(&format!("{column}{FLATTEN}{member}"), member, inner, &path, found);
+            }
+        }
+        FieldType::Scalar(_)
+        | FieldType::Array(_)
+        | FieldType::Map(_)
+        | FieldType::Json
+        | FieldType::Any
+        | FieldType::Optional(_) => found.push((column.to_owned(), path)),
     }
 }
 

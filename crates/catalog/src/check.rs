@@ -5,6 +5,7 @@ mod expressions;
 mod metrics;
 mod personal;
 mod rollups;
+mod sources;
 mod tests_of_events;
 
 use indexmap::IndexMap;
@@ -25,6 +26,7 @@ pub(crate) fn check(file: CatalogFile, cx: &mut Reading<'_>) -> Catalog {
     events::shared(&file, cx);
     for (name, located) in file.events.located() {
         let event = events::event(&file, name, located, cx);
+        sources::event(&event, cx);
         events.insert(name.to_owned(), event);
     }
     let catalog = Catalog { file, events };

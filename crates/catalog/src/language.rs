@@ -17,7 +17,7 @@ pub use coverage::CoverageSource;
 pub use defaults::{
     Ddl, Defaults, EngineKind, Nullable, PartitionKey, Policies, RecordFormat, UnknownFields,
 };
-pub use event::{Context, Entity, EnumSource, EventSource, Field, History, Version};
+pub use event::{Context, Entity, EnumSource, EventSource, Field, History, SourceName, Version};
 pub use metric::{Dimension, Fact, Grain, Kind, Metric, MetricRef, Precision, Rollup, Span};
 pub(crate) use metric::{Empty, SpanUnit, StepOrder};
 pub use personal::{KeyRef, LetterValues, PiiAction, PiiClass, PiiMethod, PiiPeriod};

@@ -49,6 +49,8 @@ pub struct ProposedField {
     pub name: String,
     /// What the source calls it, if it had to be altered.
     pub original: Option<String>,
+    /// What records go on calling it, where that is not its name.
+    pub source: Option<String>,
     /// Its type. With `words` the text in it is an enum once it is settled.
     pub ty: FieldType,
     /// The only texts that it takes.
@@ -103,7 +105,7 @@ pub struct Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
-    /// A name is another: records must bear the new one.
+    /// A name is another. `source` says what records go on calling it, unless something else has that name.
     Renamed,
     /// A structure that the language cannot say is kept as JSON.
     AsJson,
@@ -207,6 +209,7 @@ impl ProposedField {
         Self {
             name: name.into(),
             original: None,
+            source: None,
             ty,
             words: None,
             doc: None,
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!(proposed.len(), read.len());
         for (proposed, (name, read)) in proposed.iter().zip(read.iter()) {
             assert_eq!(proposed.name, name);
+            assert_eq!(proposed.source, read.source.as_ref().map(|source| source.value.0.clone()), "{name}");
             assert_eq!(proposed.ty, read.ty.value, "{name}");
             assert_eq!(proposed.doc, read.doc, "{name}");
             assert_eq!(proposed.min, read.min.as_ref().map(|min| min.value.0.clone()), "{name}");

@@ -402,3 +402,42 @@ proptest! {
         let _ = load("cdp.yaml", &|_| Ok(text.clone()));
     }
 }
+
+#[test]
+fn a_field_is_called_in_records_what_its_source_says_and_by_its_name_everywhere_else() {
+    let called = "  user_id: {type: optional<string>, source: userId}\n  \
+                  seat: {type: object, source: seatInfo, fields: {row: {type: i32, source: rowNo}}}\nenums:";
+    let loaded = changed("  user_id: {type: optional<string>}\nenums:", called);
+    let loaded = loaded.unwrap_or_else(|refused| panic!("{refused}"));
+    let given = Given { dead_letter_ddl: |_, _| String::new(), place_columns: &[], dedup_window: 1 };
+    let generated = generate(&loaded.catalog, &Lock::default(), given);
+    for (file, words) in [
+        ("json-schema/viewed/1.0.0.json", "\"userId\""),
+        ("json-schema/viewed/1.0.0.json", "\"rowNo\""),
+        ("avro/viewed/1.0.0.avsc", "\"userId\""),
+        ("typescript/events.ts", "  userId?: string | null;"),
+        ("sink/sink.yaml", "        user_id: {path: \"/userId\"}"),
+        ("sink/sink.yaml", "        seat__row: {path: \"/seatInfo/rowNo\"}"),
+        ("clickhouse/single/02-events.sql", "`seat__row` Int32"),
+    ] {
+        let text = generated.text(file).unwrap();
+        assert!(text.contains(words), "{words} in {file}: {text}");
+    }
+    let conflict = Mistake::Conflict;
+    mistake(
+        (
+            "price: {type: \"decimal(12,2)\", unit: USD}",
+            "price: {type: \"decimal(12,2)\", unit: USD, source: ts}",
+        ),
+        conflict,
+        &["`ts`"],
+    );
+    mistake(
+        (
+            "done: {type: bool, default: false}",
+            "done: {type: array<object>, fields: {a: {type: i8, source: A}}}",
+        ),
+        conflict,
+        &["`a` stands in a list"],
+    );
+}

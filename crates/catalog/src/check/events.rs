@@ -7,7 +7,7 @@ use tidegate_yaml::reading::Reading;
 use tidegate_yaml::shape::{Located, quoted};
 use tidegate_yaml::{Mistake, Position};
 
-use super::{has_column, personal, unknown};
+use super::{has_column, personal, sources, unknown};
 use crate::catalog::{Catalog, Event, EventField, Origin};
 use crate::field_type::{FieldType, Scalar};
 use crate::language::{CatalogFile, Ddl, EventSource, Field, Version};
@@ -17,11 +17,13 @@ use crate::names::Names;
 pub(super) fn shared(file: &CatalogFile, cx: &mut Reading<'_>) {
     personal::classes(file, cx);
     personal::fields(file, &file.envelope, cx);
+    sources::fields(file, &file.envelope, cx);
     fields(file, &file.envelope, None, cx);
     spine(file, cx);
     for (_, context) in file.contexts.iter() {
         fields(file, &context.fields, None, cx);
         personal::fields(file, &context.fields, cx);
+        sources::fields(file, &context.fields, cx);
     }
     for (name, located) in file.enums.located() {
         enumeration(name, &located.value, cx);
@@ -94,6 +96,7 @@ pub(super) fn event(
     let source = &located.value;
     fields(file, &source.fields, Some(source.version.value), cx);
     personal::fields(file, &source.fields, cx);
+    sources::fields(file, &source.fields, cx);
     let mut all: Vec<EventField> = Vec::new();
     let mut places: HashMap<String, Origin> = HashMap::new();
     let mut add = |name: String, field: &Field, origin: Origin, at: Position, cx: &mut Reading<'_>| {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{File, pascal};
 use crate::catalog::{Catalog, Event};
 use crate::field_type::{FieldType, Scalar, SecondFraction};
-use crate::language::{Field, Version};
+use crate::language::{Field, SourceName, Version};
 
 pub(super) fn files(catalog: &Catalog) -> Vec<File> {
     let mut files = Vec::new();
@@ -40,7 +40,8 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn field(&mut self, name: &str, field: &Field, owner: &str) -> Value {
-        let mut written = json!({"name": name, "type": self.typed(&field.ty.value, field, (owner, name))});
+        let called = Some(field.in_records(name)).filter(|called| SourceName::legal_in_avro(called));
+        let mut written = json!({"name": called.unwrap_or(name), "type": self.typed(&field.ty.value, field, (owner, name))});
         if let Some(doc) = &field.doc {
             written["doc"] = json!(doc);
         }

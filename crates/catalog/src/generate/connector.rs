@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{File, banner, event_schema};
-use crate::catalog::{Catalog, Column};
+use crate::catalog::{Catalog, Column, FLATTEN};
 use crate::field_type::Scalar;
 use crate::language::{KeyRef, PiiAction, PiiClass, RecordFormat, UnknownFields};
+use crate::proposal::quoted;
 
 const SCHEMAS: &str = "events.schema.json";
 
@@ -81,34 +82,50 @@ fn sink(catalog: &Catalog) -> String {
         "    halt_when: {{bad_ratio: {}, window: {}}}",
         letters.halt_ratio, letters.halt_window
     );
-    personal(catalog, &mut text);
+    columns(catalog, &mut text);
     text
 }
 
-/// What happens to personal data, and to which columns.
-fn personal(catalog: &Catalog, text: &mut String) {
+/// What happens to personal data, and which columns are of it or have another name in records.
+fn columns(catalog: &Catalog, text: &mut String) {
     let treated = catalog.treated();
-    if treated.is_empty() {
-        return;
+    if !treated.is_empty() {
+        text.push_str("    personal_data:\n");
     }
-    text.push_str("    personal_data:\n");
     for (name, class) in treated {
         let _ = writeln!(text, "      {name}: {{{}}}", rule(class));
     }
-    text.push_str("    columns_of:\n");
+    let mut tables = String::new();
     for event in catalog.events.values() {
-        let columns = event.columns(catalog.nulls());
-        let columns = columns.iter().filter_map(|(name, column)| {
-            let (class, of) = catalog.treatment(column)?;
-            let clear = clear_type(column).filter(|_| of.makes_texts());
-            let clear = clear.map_or_else(String::new, |clear| format!(", clear_type: {clear}"));
-            Some(format!("        {name}: {{personal_data: {class}{clear}}}\n"))
+        let (columns, paths) = (event.columns(catalog.nulls()), event.paths());
+        let all = columns.iter().zip(&paths);
+        let said = all.filter_map(|((name, column), (_, path))| {
+            let said: Vec<String> =
+                [path_of(name, path), personal(catalog, column)].into_iter().flatten().collect();
+            (!said.is_empty()).then(|| format!("        {name}: {{{}}}\n", said.join(", ")))
         });
-        let columns: String = columns.collect();
-        if !columns.is_empty() {
-            let _ = write!(text, "      {}:\n{columns}", event.table);
+        let said: String = said.collect();
+        if !said.is_empty() {
+            let _ = write!(tables, "      {}:\n{said}", event.table);
         }
     }
+    if !tables.is_empty() {
+        let _ = write!(text, "    columns_of:\n{tables}");
+    }
+}
+
+/// Where records have the column's value, if its name does not say so.
+fn path_of(column: &str, path: &[String]) -> Option<String> {
+    let escaped = |name: &String| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    let pointer: String = path.iter().map(escaped).collect();
+    (path.join(FLATTEN) != column).then(|| format!("path: {}", quoted(&pointer)))
+}
+
+fn personal(catalog: &Catalog, column: &Column<'_>) -> Option<String> {
+    let (class, of) = catalog.treatment(column)?;
+    let clear = clear_type(column).filter(|_| of.makes_texts());
+    let clear = clear.map_or_else(String::new, |clear| format!(", clear_type: {clear}"));
+    Some(format!("personal_data: {class}{clear}"))
 }
 
 /// A class as the sink's configuration has it.

@@ -50,9 +50,10 @@ fn object(catalog: &Catalog, fields: &[(&str, &Field)]) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, field) in fields {
-        properties.insert((*name).to_owned(), described(catalog, field));
+        let name = field.in_records(name);
+        properties.insert(name.to_owned(), described(catalog, field));
         if !field.ty.value.optional() && field.default.is_none() {
-            required.push(Value::from(*name));
+            required.push(Value::from(name));
         }
     }
     let mut schema = json!({"type": "object", "properties": properties});
@@ -193,8 +194,8 @@ fn decimal(precision: u8, scale: u8) -> Value {
 #[must_use]
 pub fn sample(catalog: &Catalog, event: &Event) -> Value {
     let members = event.fields.iter().filter(|field| !field.field.ty.value.optional());
-    let members =
-        members.map(|field| (field.name.clone(), example(catalog, &field.field.ty.value, &field.field)));
+    let members = members
+        .map(|field| (field.in_records().to_owned(), example(catalog, &field.field.ty.value, &field.field)));
     Value::Object(members.collect())
 }
 
@@ -203,8 +204,8 @@ pub fn sample(catalog: &Catalog, event: &Event) -> Value {
 #[must_use]
 pub fn full_sample(catalog: &Catalog, event: &Event) -> Value {
     let members = event.fields.iter();
-    let members =
-        members.map(|field| (field.name.clone(), full(catalog, &field.field.ty.value, &field.field)));
+    let members = members
+        .map(|field| (field.in_records().to_owned(), full(catalog, &field.field.ty.value, &field.field)));
     Value::Object(members.collect())
 }
 
@@ -220,7 +221,8 @@ fn full(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value {
         FieldType::Map(inner) => json!({"key": part(inner)}),
         FieldType::Object => {
             let members = field.fields.iter();
-            let members = members.map(|(name, of)| (name.to_owned(), full(catalog, &of.ty.value, of)));
+            let members =
+                members.map(|(name, of)| (of.in_records(name).to_owned(), full(catalog, &of.ty.value, of)));
             Value::Object(members.collect())
         }
         FieldType::Json => json!({"key": 1}),
@@ -244,7 +246,8 @@ pub(super) fn example(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value
         FieldType::Any => json!(1),
         FieldType::Object => {
             let members = field.fields.iter();
-            let members = members.map(|(name, of)| (name.to_owned(), example(catalog, &of.ty.value, of)));
+            let members = members
+                .map(|(name, of)| (of.in_records(name).to_owned(), example(catalog, &of.ty.value, of)));
             Value::Object(members.collect())
         }
         FieldType::Scalar(scalar) => plain_example(catalog, scalar, field),

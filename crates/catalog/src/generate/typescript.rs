@@ -62,7 +62,11 @@ fn member(text: &mut String, indent: &str, name: &str, field: &Field) {
     }
     let absent = if field.ty.value.optional() || field.default.is_some() { "?" } else { "" };
     let ty = typed(&field.ty.value, field, indent);
-    let _ = writeln!(text, "{indent}{name}{absent}: {ty};");
+    let called = field.in_records(name);
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let plain = called.bytes().all(word) && !called.starts_with(|first: char| first.is_ascii_digit());
+    let called = if plain { called.to_owned() } else { quoted(called) };
+    let _ = writeln!(text, "{indent}{called}{absent}: {ty};");
 }
 
 fn typed(ty: &FieldType, field: &Field, indent: &str) -> String {

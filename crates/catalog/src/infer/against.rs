@@ -125,7 +125,7 @@ pub fn known<'a>(catalog: &'a Catalog, topic: &str, event: &str) -> Option<&'a E
 /// Fields that the event does not have.
 fn strangers(event: &Event, value: &Value) -> Vec<(String, String)> {
     let names = value.as_object().into_iter().flatten().map(|(name, _)| name);
-    let unknown = names.filter(|name| event.field(name).is_none());
+    let unknown = names.filter(|name| event.fields.iter().all(|field| field.in_records() != name.as_str()));
     unknown.map(|name| (format!("/{name}"), "a field that the catalog does not have".to_owned())).collect()
 }
 

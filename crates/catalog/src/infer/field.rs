@@ -6,6 +6,7 @@ use super::evidence::{Evidence, Members};
 use super::scalar::{Judged, of_numbers, of_texts, share};
 use super::text::Form;
 use crate::field_type::{FieldType, Scalar};
+use crate::language::SourceName;
 use crate::proposal::{NoteKind, ProposedField, legal_name};
 
 /// A field is proposed as one that is always there if it was in so many: three in a hundred may lack it otherwise,
@@ -188,9 +189,13 @@ impl Judging {
         {
             return map;
         }
-        let nameless = members.keys().filter(|member| legal_name(member) != **member).count();
+        let strange = |member: &&String| match standing {
+            Standing::Columns => !SourceName::legal(member),
+            Standing::Within => legal_name(member) != **member,
+        };
+        let nameless = members.keys().filter(strange).count();
         if nameless == members.len() || (nameless > 0 && standing == Standing::Within) {
-            let some = members.keys().find(|member| legal_name(member) != **member);
+            let some = members.keys().find(strange);
             return as_json(&format!("names such as `{}` cannot be fields", some.map_or("", String::as_str)));
         }
         let mut field = ProposedField::new(name, FieldType::Object);
@@ -212,7 +217,8 @@ impl Judging {
     ) -> Vec<ProposedField> {
         let mut fields = Vec::new();
         for (name, evidence) in members {
-            if legal_name(name) == *name {
+            let called = place.standing == Standing::Columns && SourceName::legal(name);
+            if called || legal_name(name) == *name {
                 fields.push(self.field(name, evidence, n_parents, place));
             } else {
                 self.nameless.push(format!("{}/{name}", place.within));

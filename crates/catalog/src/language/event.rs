@@ -61,11 +61,56 @@ impl Word for Prefix {
     }
 }
 
+/// The name of a member of records, whatever characters it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceName(pub String);
+
+impl SourceName {
+    /// Whether records' members may be called so.
+    #[must_use]
+    pub fn legal(text: &str) -> bool {
+        !text.is_empty() && text.len() <= 200 && !text.chars().any(char::is_control)
+    }
+
+    /// Whether Avro's fields may be called so, too.
+    #[must_use]
+    pub fn legal_in_avro(text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+    }
+}
+
+impl Word for SourceName {
+    const EXPECTED: &'static str = "the name of a member of records";
+
+    fn parse_word(text: &str) -> Result<Self, Option<&'static str>> {
+        if Self::legal(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Some("names have 1 to 200 bytes, and no control characters"))
+        }
+    }
+
+    fn word_schema() -> Value {
+        json!({"type": "string", "minLength": 1, "maxLength": 200})
+    }
+}
+
+impl Field {
+    /// What records call the field that is called `name` here.
+    #[must_use]
+    pub fn in_records<'a>(&'a self, name: &'a str) -> &'a str {
+        self.source.as_ref().map_or(name, |source| source.value.0.as_str())
+    }
+}
+
 section! {
     /// A field.
     pub struct Field as "a field" {
         /// Its type.
         ty: Located<FieldType>;
+        /// What records call it, where that is not its name: `userId` of a field `user_id`.
+        source: Option<Located<SourceName>>;
         /// What it says.
         doc: Option<String>;
         /// The class of personal data that it is of.

@@ -8,6 +8,7 @@ use super::naming::{free, legal_name};
 use super::{NoteKind, ProposedEvent, ProposedField, Taken, Words};
 use crate::check::readable_pattern;
 use crate::field_type::{FieldType, Scalar};
+use crate::language::SourceName;
 
 /// The reader of YAML goes 32 levels down, and each object takes two.
 const DEPTH_MAX: usize = 12;
@@ -41,9 +42,16 @@ pub fn settle_with(events: &mut [ProposedEvent], taken: &Taken) -> Enums {
             event.doc = format!("Proposed from {}.", event.original.as_deref().unwrap_or(&event.name));
         }
         let mut settling = Settling { event: &event.name, taken, enums: &mut enums };
-        settling.fields(&mut event.fields, &taken.fields, 0);
+        settling.fields(&mut event.fields, &taken.fields, (0, Standing::Columns));
     }
     enums
+}
+
+/// Where a field stands: records may call it otherwise only where it becomes a column of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Columns,
+    Within,
 }
 
 struct Settling<'a> {
@@ -53,7 +61,12 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    fn fields(&mut self, fields: &mut [ProposedField], reserved: &BTreeSet<String>, depth: usize) {
+    fn fields(
+        &mut self,
+        fields: &mut [ProposedField],
+        reserved: &BTreeSet<String>,
+        (depth, standing): (usize, Standing),
+    ) {
         let mut names = reserved.clone();
         // A name that is legal already stays, whatever stands before it.
         let legal: BTreeSet<String> = fields
@@ -61,6 +74,7 @@ impl Settling<'_> {
             .filter(|field| legal_name(&field.name) == field.name)
             .map(|field| field.name.clone())
             .collect();
+        let mut called = legal.clone();
         for field in fields {
             let wanted = legal_name(&field.name);
             let own = wanted == field.name;
@@ -69,18 +83,24 @@ impl Settling<'_> {
             if name != field.name {
                 let original = std::mem::replace(&mut field.name, name);
                 field.note(NoteKind::Renamed, "", format!("`{original}` in the source"));
+                // What the envelope has of that name comes in the same member.
+                let free = standing == Standing::Columns && !reserved.contains(&original);
+                if free && SourceName::legal(&original) && called.insert(original.clone()) {
+                    field.source = Some(original.clone());
+                }
                 field.original = Some(original);
             }
-            self.field(field, depth);
+            self.field(field, (depth, standing));
         }
     }
 
-    fn field(&mut self, field: &mut ProposedField, depth: usize) {
+    fn field(&mut self, field: &mut ProposedField, (depth, standing): (usize, Standing)) {
         self.structure(field, depth);
         self.words(field);
         fit_rules(field);
         fit_default(field);
-        self.fields(&mut field.members, &BTreeSet::new(), depth + 1);
+        let standing = if *field.ty.required() == FieldType::Object { standing } else { Standing::Within };
+        self.fields(&mut field.members, &BTreeSet::new(), (depth + 1, standing));
     }
 
     fn structure(&mut self, field: &mut ProposedField, depth: usize) {

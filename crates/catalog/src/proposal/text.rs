@@ -119,6 +119,7 @@ fn write_field(out: &mut String, indent: usize, field: &ProposedField) {
 fn keys(field: &ProposedField) -> Vec<(&'static str, String)> {
     let mut keys = vec![("type", written_type(&field.ty))];
     let mut say = |key, value: Option<String>| keys.extend(value.map(|value| (key, value)));
+    say("source", field.source.as_deref().map(quoted));
     say("hint", field.low_cardinality.then(|| "low_cardinality".to_owned()));
     say("unit", field.unit.as_deref().map(quoted));
     say("min", field.min.as_ref().map(ToString::to_string));

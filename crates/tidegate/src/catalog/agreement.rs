@@ -13,9 +13,6 @@ use tidegate_catalog::{Catalog, Event, FieldType, Scalar, SecondFraction};
 pub const SETTINGS: &str = "date_time_output_format = 'iso', output_format_json_quote_decimals = 1, \
      output_format_json_quote_64bit_integers = 1, output_format_json_named_tuples_as_objects = 1";
 
-/// What joins the names of an object's members to a column's name.
-const FLATTEN: &str = "__";
-
 /// Where the row is not the event, in words.
 pub fn disagreements(
     catalog: &Catalog,
@@ -24,12 +21,12 @@ pub fn disagreements(
     row: &Map<String, Value>,
 ) -> Vec<String> {
     let mut told = Vec::new();
-    for (name, column) in event.columns(catalog.nulls()) {
+    for ((name, column), (_, path)) in event.columns(catalog.nulls()).into_iter().zip(event.paths()) {
         let Some(found) = row.get(&name) else {
             told.push(format!("the row has no column `{name}`"));
             continue;
         };
-        let member = name.split(FLATTEN).try_fold(sent, |value, member| value.get(member));
+        let member = path.iter().try_fold(sent, |value, member| value.get(member));
         let value = member.filter(|value| !value.is_null());
         let default = column.field.default.as_ref().map(|default| &default.value.0);
         if let Some((_, class)) = catalog.treatment(&column) {

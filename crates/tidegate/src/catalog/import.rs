@@ -375,7 +375,7 @@ fn list<T>(text: &mut String, title: &str, items: &[T], line: impl Fn(&T) -> Str
 
 const fn meaning(kind: NoteKind) -> &'static str {
     match kind {
-        NoteKind::Renamed => "records must bear the new name",
+        NoteKind::Renamed => "another name here; `source` is what records call it",
         NoteKind::AsJson => "structures that the language cannot say",
         NoteKind::NotCarried => "rules that are not kept to",
         NoteKind::Loosened => "more is taken than the source takes",

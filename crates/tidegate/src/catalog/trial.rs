@@ -350,7 +350,7 @@ fn with_texts(event: &Event, value: &Value) -> Value {
             FieldType::Scalar(scalar) => *scalar == Scalar::Integer { signed: false, bits: 64 },
             FieldType::Optional(_) | FieldType::Array(_) | FieldType::Map(_) | FieldType::Object => false,
         };
-        match value.get_mut(field.name.as_str()).filter(|_| text) {
+        match value.get_mut(field.in_records()).filter(|_| text) {
             Some(Value::String(_) | Value::Null) | None => {}
             Some(member) => *member = Value::String(member.to_string()),
         }

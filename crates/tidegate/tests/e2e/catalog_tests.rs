@@ -32,11 +32,19 @@ events:
       tags: {type: optional<array<string>>}
       notes: {type: optional<map<string>>}
       stalls: {type: optional<array<object>>, fields: {ms: {type: u32}}}
+      visitor: {type: optional<uuid>, source: visitorId, pii: direct}
+      friends: {type: optional<array<i64>>, source: friendIds, pii: direct}
+      seat: {type: object, source: seatInfo, fields: {row: {type: i32, source: rowNo}, guest: {type: string, pii: direct}}}
+      born: {type: optional<date>, pii: coarse}
+policies:
+  pii:
+    direct: {action: pseudonymise, key_ref: env:TIDEGATE_NO_SUCH_KEY}
+    coarse: {action: generalise, to: year}
 tests:
   - name: everything comes as it was sent
     event: viewed
     accept: true
-    value: {event_id: 0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11, ts: "2026-01-27T10:00:00.123Z", page: "ä", platform: ios, load_ms: 255, day: 2026-01-27, price: "1.50", at: {x: -7, y: 0.1}, tags: [a, b], notes: {k: v}, stalls: [{ms: 1}, {ms: 2}]}
+    value: {event_id: 0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11, ts: "2026-01-27T10:00:00.123Z", page: "ä", platform: ios, load_ms: 255, day: 2026-01-27, price: "1.50", at: {x: -7, y: 0.1}, tags: [a, b], notes: {k: v}, stalls: [{ms: 1}, {ms: 2}], visitorId: 0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c12, friendIds: [1, -2], seatInfo: {rowNo: 3, guest: g}, born: 1987-06-05}
   - {name: a number that the column does not hold, event: viewed, partial: true, accept: false, value: {load_ms: 256}, field: load_ms, code: out_of_range}
   - {name: a word that is none, event: viewed, partial: true, accept: false, value: {platform: symbian}, field: platform}
   - {name: a text for a number, event: viewed, partial: true, accept: false, value: {load_ms: soon}, field: load_ms}
@@ -112,7 +120,7 @@ async fn engines_that_are_given_are_left_as_they_were() {
     let file = world.file("reach.yaml", "  - {name: other, topics: [other], table: other}");
     let ran = tidegate(["catalog", "test", text(&root), "--config", text(&file)]).await;
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    let told = format!("ok    everything comes as it was sent  ({}:23:11)", text(&root));
+    let told = format!("ok    everything comes as it was sent  ({}:31:11)", text(&root));
     assert!(ran.stdout.contains(&told), "{told}: {}", ran.stdout);
     assert!(ran.stdout.ends_with("7 tests, 7 as stated, 0 not\n"), "{}", ran.stdout);
     let left = "SELECT count() FROM system.databases WHERE name LIKE '%shop%'";
