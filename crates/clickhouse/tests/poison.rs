@@ -5,11 +5,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
-use tidegate_core::{Checkpoint, ReasonCode, Stage, TopicPartition};
+use tidegate_core::{
+    Checkpoint, Fault, FaultKind, InsertToken, OffsetRange, ReasonCode, Stage, TopicPartition,
+};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions, Program};
+use tidegate_native::Table;
+use tidegate_pipeline::port::{EncodedBlock, InsertError, TableMemory, Warehouse};
 use tidegate_pipeline::{Budget, Connector, ConnectorSettings, EventSchemas, Metrics, Status};
 use tidegate_testkit::{Crash, FakeKafka};
 
@@ -36,8 +41,63 @@ fn settings(table: &str) -> ConnectorSettings {
     settings
 }
 
+/// A ClickHouse that is killed in the middle of the first insert: it remembers the token, and does not have the rows.
+#[derive(Clone)]
+struct Killed {
+    client: Client,
+    once: Arc<AtomicBool>,
+}
+
+impl Warehouse for Killed {
+    async fn describe(&self, database: &str, table: &str) -> Result<Table, Fault> {
+        self.client.describe(database, table).await
+    }
+
+    async fn memory(&self, table: &Table) -> Result<TableMemory, Fault> {
+        self.client.memory(table).await
+    }
+
+    async fn landed(
+        &self,
+        table: &Table,
+        source: &TopicPartition,
+        range: OffsetRange,
+    ) -> Result<Vec<i64>, Fault> {
+        self.client.landed(table, source, range).await
+    }
+
+    async fn create(&self, ddl: &str) -> Result<(), Fault> {
+        self.client.create(ddl).await
+    }
+
+    async fn insert(
+        &self,
+        table: &Table,
+        block: EncodedBlock<'_>,
+        token: Option<&InsertToken>,
+    ) -> Result<(), InsertError> {
+        self.client.insert(table, block, token).await?;
+        if self.once.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Rows that are deleted stay in the table's memory of inserts.
+        let delete = format!("DELETE FROM ev.{} WHERE _offset % 3 > 0", table.name);
+        self.client.execute(&delete).await.map_err(InsertError::Fault)?;
+        Err(InsertError::Fault(Fault::new(FaultKind::Network, "connection reset")))
+    }
+}
+
 /// Delivers `n` records of which those at `bad` are poison; gives the dead letters' offsets. Each names `column`.
-async fn deliver(client: &Client, table: &str, column: Option<&str>, (n, bad): (i64, &[i64])) -> Vec<i64> {
+async fn deliver(client: &Client, table: &str, column: Option<&str>, records: (i64, &[i64])) -> Vec<i64> {
+    deliver_to(client.clone(), table, column, records).await
+}
+
+async fn deliver_to<W: Warehouse + 'static>(
+    warehouse: W,
+    table: &str,
+    column: Option<&str>,
+    (n, bad): (i64, &[i64]),
+) -> Vec<i64> {
     let kafka = FakeKafka::default();
     let source = TopicPartition::new("t", 0);
     for offset in 0..n {
@@ -45,7 +105,7 @@ async fn deliver(client: &Client, table: &str, column: Option<&str>, (n, bad): (
         kafka.produce(&source, Some(format!(r#"{{"name":"{name}"}}"#).as_bytes()), &[]);
     }
     let (mut from, log) = kafka.join(1000, Crash::never());
-    let world = (Arc::new(log), Arc::new(client.clone()));
+    let world = (Arc::new(log), Arc::new(warehouse));
     let shown = (Budget::new(64 << 20), Status::new("c"));
     let schemas = (EventSchemas::none(), None);
     let connector = Connector::new(settings(table), world, schemas, &Metrics::unregistered(), shown);
@@ -115,6 +175,24 @@ async fn of_every_block_all_rows_are_stored_but_the_poison() {
             assert_eq!(offsets(&client, &table).await, good, "rows of {table}");
         }
     }
+    engine.stop(Duration::from_secs(15)).await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_that_the_server_remembers_and_does_not_have_are_inserted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((engine, client)) = start(folder.path()).await else { return };
+    for (table, columns) in [
+        ("known", "name String, _topic String, _partition Int32"),
+        // Nobody can ask such a table: this is what happened to it.
+        ("blind", "name String"),
+    ] {
+        create(&client, columns, table).await;
+        let killed = Killed { client: client.clone(), once: Arc::default() };
+        assert_eq!(deliver_to(killed, table, None, (50, &[])).await, [] as [i64; 0]);
+    }
+    assert_eq!(offsets(&client, "known").await, (0..50).collect::<Vec<_>>());
+    assert_eq!(offsets(&client, "blind").await, (0..50).step_by(3).collect::<Vec<_>>());
     engine.stop(Duration::from_secs(15)).await.unwrap();
 }
 
