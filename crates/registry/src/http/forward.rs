@@ -1,5 +1,6 @@
 //! Writes that belong to another registry.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -69,7 +70,13 @@ pub(super) async fn forward(
     let Original { method, target, headers } = original;
     let failed = |error: reqwest::Error| {
         let error = error.without_url();
-        Problem::new(50003, format!("Error while forwarding the request to the leader at {leader}: {error}"))
+        let mut causes = error.to_string();
+        let mut cause = error.source();
+        while let Some(deeper) = cause {
+            causes.push_str(&format!(": {deeper}"));
+            cause = deeper.source();
+        }
+        Problem::new(50003, format!("Error while forwarding the request to the leader at {leader}: {causes}"))
     };
     let mut request = client
         .request(method.clone(), format!("{leader}{target}"))
@@ -90,4 +97,29 @@ pub(super) async fn forward(
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leader_that_is_not_reached_is_50003_with_the_cause() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let original =
+            Original { method: Method::DELETE, target: "/subjects/s".to_owned(), headers: HeaderMap::new() };
+        let client = client(&LeaderTls::default()).unwrap();
+        let forwarded = forward(&client, &format!("http://{nobody}"), &original, Vec::new()).await;
+        let problem = forwarded.unwrap_err();
+        assert_eq!(problem.code, 50003);
+        assert!(problem.message.contains("refused"), "{problem}");
+    }
+
+    #[test]
+    fn authorities_that_are_none_are_refused_and_a_key_is_not_printed() {
+        let nonsense = b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n".to_vec();
+        let tls = LeaderTls { authorities: Some(nonsense), identity: Some((Vec::new(), b"secret".to_vec())) };
+        assert!(client(&tls).is_err());
+        assert_eq!(format!("{tls:?}"), "LeaderTls { authorities: true, identity: true }");
+    }
 }
