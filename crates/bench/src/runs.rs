@@ -144,6 +144,7 @@ fn settings(load: &Load, group: String, table: &str) -> anyhow::Result<Connector
         guarantee: Delivery::ExactlyOnce,
         tombstones: Tombstones::Reject,
         dead_letter_table: None,
+        letters_withheld: false,
         halt_when: None,
         inserts_max: 4,
         drain_max: Duration::from_secs(5),
