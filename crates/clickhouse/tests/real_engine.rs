@@ -314,6 +314,38 @@ async fn what_the_server_refuses_is_told_from_what_the_world_does() {
     assert_eq!(fault_kind(&network), Some(FaultKind::Network), "{network:?}");
 }
 
+/// Inserts the numbers as the sink does: until it is told that they are there, and, if that was told of a repetition, until
+/// they are. Gives how often it was repeated, and how often a token was noted without its rows.
+async fn insert_until_there(client: &Client, table: &Table, numbers: std::ops::Range<u64>) -> (u64, u64) {
+    let block = OneColumn::numbers(numbers.clone());
+    let range = format!("countIf(a >= {} AND a < {})", numbers.start, numbers.end);
+    let (mut repeats, mut tokens) = (0, 0);
+    loop {
+        let token = token(numbers.start as i64, numbers.end as i64).again(tokens);
+        while let Err(error) = client.insert(table, block.block(), Some(&token)).await {
+            assert!(fault_kind(&error).is_some(), "{error:?}");
+            repeats += 1;
+            assert!(repeats < 100_000, "the engine does not come back: {error:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if repeats == 0 {
+            break;
+        }
+        let there = loop {
+            match client.query(&format!("SELECT {range} FROM ev.t")).await {
+                Ok(answer) => break answer.trim() != "0",
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        if there {
+            break;
+        }
+        tokens += 1;
+        assert!(tokens < 100, "the rows never come");
+    }
+    (repeats, tokens.into())
+}
+
 #[tokio::test]
 async fn rows_land_once_though_the_engine_is_killed_in_mid_load() {
     const WRITERS: u64 = 3;
@@ -329,18 +361,13 @@ async fn rows_land_once_though_the_engine_is_killed_in_mid_load() {
         .map(|writer| {
             let (client, table) = (client.clone(), Arc::clone(&table));
             tokio::spawn(async move {
-                let mut repeats = 0;
+                let (mut repeats, mut missed) = (0, 0);
                 for n in (writer * BLOCKS)..((writer + 1) * BLOCKS) {
-                    let block = OneColumn::numbers(n * ROWS..(n + 1) * ROWS);
-                    let token = token((n * ROWS) as i64, ((n + 1) * ROWS) as i64);
-                    while let Err(error) = client.insert(&table, block.block(), Some(&token)).await {
-                        assert!(fault_kind(&error).is_some(), "{error:?}");
-                        repeats += 1;
-                        assert!(repeats < 100_000, "the engine does not come back: {error:?}");
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
+                    let (again, noted) = insert_until_there(&client, &table, n * ROWS..(n + 1) * ROWS).await;
+                    repeats += again;
+                    missed += noted;
                 }
-                repeats
+                (repeats, missed)
             })
         })
         .collect();
@@ -361,13 +388,15 @@ async fn rows_land_once_though_the_engine_is_killed_in_mid_load() {
             kills
         })
     };
-    let mut repeats = 0;
+    let (mut repeats, mut missed) = (0, 0);
     for writer in writers {
-        repeats += writer.await.unwrap();
+        let (again, noted) = writer.await.unwrap();
+        repeats += again;
+        missed += noted;
     }
     done.store(true, Ordering::Relaxed);
     let kills = killer.await.unwrap();
-    eprintln!("{kills} kills, {repeats} repeated inserts");
+    eprintln!("{kills} kills, {repeats} repeated inserts, {missed} tokens without their rows");
     assert!(kills > 0, "the load was over before the first kill");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let total = WRITERS * BLOCKS * ROWS;
