@@ -108,6 +108,15 @@ fn properties_follow_the_content_model() {
     );
     let required = json!({"properties": {"a": {}}, "required": ["a"]});
     broken(json!({"properties": {"a": {}}}), required, "REQUIRED_ATTRIBUTE_ADDED");
+    // What a pattern let in falls to the rule for the others, once it is gone.
+    let patterned = |additional: Value| json!({"patternProperties": {"^a": {"type": "null"}}, "additionalProperties": additional});
+    broken(patterned(json!(false)), json!({"additionalProperties": false}), "ADDITIONAL_PROPERTIES_REMOVED");
+    broken(
+        patterned(json!({"type": "string"})),
+        json!({"additionalProperties": {"type": "string"}}),
+        "TYPE_CHANGED",
+    );
+    fine(patterned(json!({"type": "null"})), json!({"additionalProperties": {"type": "null"}}));
 }
 
 #[test]

@@ -184,6 +184,30 @@ impl Check<'_> {
                 }
             }
         }
+        self.patterns_removed(path, old, new, found)
+    }
+
+    /// Properties that a pattern let in fall to the rule for the others, once it is gone.
+    fn patterns_removed(
+        &mut self,
+        path: &str,
+        old: &Demands,
+        new: &Demands,
+        found: &mut Vec<Incompatibility>,
+    ) -> Result<(), TooComplex> {
+        let Some(after) = new.additional else { return Ok(()) };
+        for (pattern, before) in &old.pattern_properties {
+            if new.pattern_properties.contains_key(pattern) || self.old.get(*before).never {
+                continue;
+            }
+            let place = format!("{path}/patternProperties/{pattern}");
+            if self.new.get(after).never {
+                let rule = "ADDITIONAL_PROPERTIES_REMOVED";
+                found.push(differs(rule, &place, ("such properties", "none")));
+            } else {
+                found.extend(self.pair(&place, *before, after)?.iter().cloned());
+            }
+        }
         Ok(())
     }
 
