@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tidegate_core::{Fault, FaultKind};
 use tidegate_native::Table;
-use tidegate_pipeline::port::TableMemory;
+use tidegate_pipeline::port::{POSITION_COLUMNS, TableMemory};
 
 use crate::client::{Client, fault};
 use crate::replicas::KnownSettings;
@@ -13,10 +13,7 @@ use crate::window::DedupWindow;
 /// The setting that servers lack which know no tokens.
 pub(crate) const TOKEN_SETTING: &str = "insert_deduplication_token";
 
-/// The columns by which no two records' rows are equal.
-const ORIGIN: [&str; 3] = ["_topic", "_partition", "_offset"];
-
-/// Why a table without [`ORIGIN`] is weak.
+/// Why a table without [`POSITION_COLUMNS`] is weak.
 const BLIND: &str = "the rows of an insert may be lost if the server is killed in the middle of it: the table has no columns \
                      `_topic`, `_partition` and `_offset` that would say which it has";
 
@@ -37,7 +34,7 @@ impl Memory {
     pub(crate) fn of(known: &KnownSettings, has_column: impl Fn(&str) -> bool) -> Self {
         if known.contains(TOKEN_SETTING) {
             Self::Token
-        } else if ORIGIN.iter().all(|name| has_column(name)) {
+        } else if POSITION_COLUMNS.iter().all(|name| has_column(name)) {
             Self::Rows
         } else {
             Self::Nothing
@@ -71,7 +68,7 @@ impl Client {
         if engine != "MergeTree" || window == DedupWindow::Blocks(0) {
             return Ok(TableMemory { weakness, may_miss_rows: false });
         }
-        let blind = match ORIGIN.iter().all(|name| has_column(name)) {
+        let blind = match POSITION_COLUMNS.iter().all(|name| has_column(name)) {
             true => self.may_not_look(table).await?,
             false => Some(BLIND.to_owned()),
         };
@@ -81,16 +78,8 @@ impl Client {
     /// Why nobody can be asked which rows the table has, in words.
     async fn may_not_look(&self, table: &Table) -> Result<Option<String>, Fault> {
         let (database, name) = (quote_name(&table.database), quote_name(&table.name));
-        let sql = format!("SELECT {} FROM {database}.{name} LIMIT 0", ORIGIN.join(", "));
-        match self.query(&sql).await {
-            Ok(_) => Ok(None),
-            Err(fault) if fault.kind == FaultKind::Denied => Ok(Some(format!(
-                "the rows of an insert may be lost if the server is killed in the middle of it: this user may not ask the table \
-                 which it has; GRANT SELECT({}) ON {database}.{name} lets it",
-                ORIGIN.join(", ")
-            ))),
-            Err(fault) => Err(fault),
-        }
+        let sql = format!("SELECT {} FROM {database}.{name} LIMIT 0", POSITION_COLUMNS.join(", "));
+        denied(self.query(&sql).await, &format!("{database}.{name}"))
     }
 
     /// The columns whose defaults are not the same from insert to insert.
@@ -104,6 +93,19 @@ impl Client {
         );
         let rows: Vec<NameRow> = self.rows(&sql).await?;
         Ok(rows.into_iter().map(|row| row.name).collect())
+    }
+}
+
+/// What a refused question says of a table; other faults are the world's.
+fn denied(answer: Result<String, Fault>, table: &str) -> Result<Option<String>, Fault> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(fault) if fault.kind == FaultKind::Denied => Ok(Some(format!(
+            "the rows of an insert may be lost if the server is killed in the middle of it: this user may not ask the table \
+             which it has; GRANT SELECT({}) ON {table} lets it",
+            POSITION_COLUMNS.join(", ")
+        ))),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -152,6 +154,15 @@ mod tests {
         assert_eq!(Memory::of(&old, |_| true), Memory::Rows);
         assert_eq!(Memory::of(&old, |name| name != "_offset"), Memory::Nothing);
         assert_eq!(Memory::of(&new, |_| false), Memory::Token);
+    }
+
+    #[test]
+    fn a_user_who_may_not_ask_is_told_what_would_let_it_and_a_server_that_is_away_is_asked_again() {
+        let fault = |kind| Err(Fault::new(kind, "x"));
+        let why = denied(fault(FaultKind::Denied), "`ev`.`t`").unwrap().unwrap();
+        assert!(why.ends_with("GRANT SELECT(_topic, _partition, _offset) ON `ev`.`t` lets it"), "{why}");
+        assert_eq!(denied(fault(FaultKind::Network), "t").unwrap_err().kind, FaultKind::Network);
+        assert_eq!(denied(Ok(String::new()), "t"), Ok(None));
     }
 
     #[test]

@@ -177,6 +177,10 @@ pub struct EncodedBlock<'a> {
     pub rows: usize,
 }
 
+/// The columns that say which record a row comes from. A plan fills them by their names, and a table that has them can be
+/// asked which records' rows it holds.
+pub const POSITION_COLUMNS: [&str; 3] = ["_topic", "_partition", "_offset"];
+
 /// What a table remembers of inserts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableMemory {

@@ -13,7 +13,7 @@ use tidegate_native::Table;
 use tidegate_schema::{JsonSchema, quote};
 use tokio::sync::Semaphore;
 
-use crate::port::{TableMemory, Warehouse};
+use crate::port::{POSITION_COLUMNS, TableMemory, Warehouse};
 use crate::route;
 use crate::settings::ConnectorSettings;
 use crate::status::Status;
@@ -107,9 +107,6 @@ impl TablePlan {
         POSITION_COLUMNS.iter().all(|name| self.table.columns.iter().any(|column| column.name == *name))
     }
 }
-
-/// The columns by which rows are found again; a plan fills them by their names.
-const POSITION_COLUMNS: [&str; 3] = ["_topic", "_partition", "_offset"];
 
 /// Why there is no plan.
 #[derive(Debug, Clone)]
