@@ -12,6 +12,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::list_offsets::known_epoch;
 use crate::budget::Reserved;
 use crate::log::{Aborted, Slice};
 use crate::node::Node;
@@ -92,9 +93,10 @@ fn plan(node: &Node, request: &FetchRequest, reader: Option<&Arc<Notify>>) -> Pl
         let mut planned = Vec::with_capacity(asked_topic.partitions.len());
         for asked in &asked_topic.partitions {
             let partition = topic.as_ref().and_then(|topic| topic.partition(asked.partition));
-            let one = match partition {
-                None => refusal(asked.partition, None, ResponseError::UnknownTopicOrPartition),
-                Some(partition) => {
+            let found = partition.ok_or(ResponseError::UnknownTopicOrPartition);
+            let one = match found.and_then(|found| known_epoch(asked.current_leader_epoch).map(|()| found)) {
+                Err(error) => refusal(asked.partition, None, error),
+                Ok(partition) => {
                     if let Some(reader) = reader {
                         partition.watch(reader);
                     }

@@ -25,7 +25,8 @@ pub(super) fn list(node: &Node, request: ListOffsetsRequest, version: i16) -> Li
     let stable = request.isolation_level == 1;
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
-            let found = look_up(node, &topic.name, asked.partition_index, asked.timestamp, stable);
+            let found = known_epoch(asked.current_leader_epoch)
+                .and_then(|()| look_up(node, &topic.name, asked.partition_index, asked.timestamp, stable));
             let Stamped { timestamp, offset } = found.unwrap_or(Stamped { timestamp: -1, offset: -1 });
             // A field that the version lacks must keep its default, or encoding fails.
             let leader_epoch = if offset >= 0 && version >= 4 { 0 } else { -1 };
@@ -67,6 +68,15 @@ fn look_up(
     Ok(found.unwrap_or(Stamped { timestamp: -1, offset: -1 }))
 }
 
+/// What a client believes of a partition's leader (KIP-320). A single node has led from the beginning, in epoch 0; who
+/// knows a later one has it of another topic of this name. Below 0 nothing is believed.
+///
+/// # Errors
+/// `UNKNOWN_LEADER_EPOCH`.
+pub(super) fn known_epoch(current: i32) -> Result<(), ResponseError> {
+    if current > 0 { Err(ResponseError::UnknownLeaderEpoch) } else { Ok(()) }
+}
+
 /// A single node has one leader epoch, 0, which ends where the log ends.
 pub(super) fn for_leader_epoch(
     node: &Node,
@@ -76,9 +86,11 @@ pub(super) fn for_leader_epoch(
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let answer = EpochEndOffset::default().with_partition(asked.partition);
-            match node.topics.partition(&topic.topic, asked.partition) {
-                Some(partition) => answer.with_leader_epoch(0).with_end_offset(lock(&partition.log).end()),
-                None => answer.with_error_code(ResponseError::UnknownTopicOrPartition.code()),
+            let found = node.topics.partition(&topic.topic, asked.partition);
+            let found = found.ok_or(ResponseError::UnknownTopicOrPartition);
+            match found.and_then(|found| known_epoch(asked.current_leader_epoch).map(|()| found)) {
+                Ok(partition) => answer.with_leader_epoch(0).with_end_offset(lock(&partition.log).end()),
+                Err(error) => answer.with_error_code(error.code()),
             }
         });
         let partitions = partitions.collect();

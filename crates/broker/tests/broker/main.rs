@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod client;
+mod epochs;
 mod hostile;
 mod lifecycle;
 mod listeners;
