@@ -1,7 +1,7 @@
 //! The group's committed offsets: concurrent commits of many partitions become one request.
 
 use std::collections::HashSet;
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -73,13 +73,13 @@ impl KafkaCheckpoints {
     pub(crate) fn open(
         options: &KafkaOptions,
         subscription: &Subscription,
-        consumer: &Arc<BaseConsumer<SourceContext>>,
+        consumer: &Arc<CurrentConsumer>,
         ownership: &Arc<Ownership>,
     ) -> Result<Self, OptionsError> {
         let dead_letters = match &subscription.dead_letters {
             None => None,
             Some(topic) => {
-                let group = Group { consumer: Arc::downgrade(consumer), ownership: Arc::clone(ownership) };
+                let group = Group { consumer: Arc::clone(consumer), ownership: Arc::clone(ownership) };
                 Some(DeadLetterWriter::start(options, &subscription.group, topic, group)?)
             }
         };
@@ -89,7 +89,7 @@ impl KafkaCheckpoints {
             group: subscription.group.clone(),
         });
         let (commits, queue) = mpsc::unbounded_channel();
-        let group = Group { consumer: Arc::downgrade(consumer), ownership: Arc::clone(ownership) };
+        let group = Group { consumer: Arc::clone(consumer), ownership: Arc::clone(ownership) };
         let committer = Committer { group, address: options.address() };
         std::thread::Builder::new()
             .name("kafka-commits".to_owned())
@@ -153,11 +153,27 @@ fn stopped() -> Fault {
     Fault::new(FaultKind::Fenced, "the Kafka source is closed")
 }
 
+/// The consumer that a source reads by now. Gone once the source is closed: a commit must not keep a member alive that
+/// nobody polls.
+#[derive(Debug, Default)]
+pub(crate) struct CurrentConsumer(Mutex<Weak<BaseConsumer<SourceContext>>>);
+
+impl CurrentConsumer {
+    /// From now on it is this one.
+    pub(crate) fn set(&self, consumer: &Arc<BaseConsumer<SourceContext>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(consumer);
+    }
+
+    fn get(&self) -> Option<Arc<BaseConsumer<SourceContext>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+}
+
 /// The member of the group, as those see it who commit.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Gone once the source is closed: a commit must not keep a member alive that nobody polls.
-    pub consumer: Weak<BaseConsumer<SourceContext>>,
+    /// The consumer.
+    pub consumer: Arc<CurrentConsumer>,
     /// What the member owns.
     pub ownership: Arc<Ownership>,
 }
@@ -168,7 +184,7 @@ impl Group {
     /// # Errors
     /// A [`FaultKind::Fenced`] fault once the source is closed.
     pub(crate) fn consumer(&self) -> Result<Arc<BaseConsumer<SourceContext>>, Fault> {
-        self.consumer.upgrade().ok_or_else(stopped)
+        self.consumer.get().ok_or_else(stopped)
     }
 }
 
@@ -372,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_start_that_is_repeated_does_not_take_back_what_was_begun() {
-        let group = Group { consumer: Weak::new(), ownership: Arc::default() };
+        let group = Group { consumer: Arc::default(), ownership: Arc::default() };
         let committer = Committer { group, address: String::new() };
         let start = |partition| Commit { start: true, ..commit(partition, 0) };
         let sent = |commit: Commit| {

@@ -23,7 +23,7 @@ pub(crate) use self::context::SourceContext;
 pub(crate) use self::start::{committed, watermarks};
 
 use self::reader::Reader;
-use crate::checkpoints::KafkaCheckpoints;
+use crate::checkpoints::{CurrentConsumer, KafkaCheckpoints};
 use crate::options::{KafkaOptions, OptionsError};
 use crate::ownership::Ownership;
 use crate::queue::EventQueue;
@@ -114,6 +114,7 @@ pub struct SourceCounters {
     pub(crate) out_of_range: AtomicU64,
     pub(crate) foreign_checkpoints: AtomicU64,
     pub(crate) recreated: AtomicU64,
+    pub(crate) rejoins: AtomicU64,
     pub(crate) stalls: AtomicU64,
 }
 
@@ -144,6 +145,13 @@ impl SourceCounters {
         self.recreated.load(Ordering::Relaxed)
     }
 
+    /// How often the group was joined anew by another client, since librdkafka read a topic that was created again no
+    /// more.
+    #[must_use]
+    pub fn rejoins(&self) -> u64 {
+        self.rejoins.load(Ordering::Relaxed)
+    }
+
     /// How often reading stopped because the pipeline did not take what was there.
     #[must_use]
     pub fn stalls(&self) -> u64 {
@@ -171,13 +179,10 @@ impl KafkaSource {
         source: &SourceOptions,
     ) -> Result<(Self, KafkaCheckpoints), OptionsError> {
         let config = consumer_config(options, &subscription.group, source)?;
-        let consumer: BaseConsumer<SourceContext> =
-            config.create_with_context(SourceContext::default()).map_err(|error| OptionsError::of(&error))?;
-        let topics: Vec<&str> = subscription.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics).map_err(|error| OptionsError::of(&error))?;
-        let consumer = Arc::new(consumer);
+        let member = Member { config, topics: subscription.topics.clone(), current: Arc::default() };
+        let consumer = member.join()?;
         let ownership = Arc::new(Ownership::default());
-        let checkpoints = KafkaCheckpoints::open(options, subscription, &consumer, &ownership)?;
+        let checkpoints = KafkaCheckpoints::open(options, subscription, &member.current, &ownership)?;
         let bytes = source.buffered_bytes_max.max(SourceOptions::BUFFERED_BYTES_MIN);
         let queue = Arc::new(EventQueue::new(bytes / 2));
         let counters = Arc::new(SourceCounters::default());
@@ -188,7 +193,7 @@ impl KafkaSource {
             ownership,
             starts: checkpoints.starts(),
         };
-        let reader = Reader::new(consumer, shared, source, options.address());
+        let reader = Reader::new(consumer, member, shared, source, options.address());
         let spawned = std::thread::Builder::new().name("kafka-source".to_owned()).spawn(move || {
             reader.run();
             // Nobody may be waiting.
@@ -235,6 +240,32 @@ impl Source for KafkaSource {
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.queue.close();
+    }
+}
+
+/// What makes a member of the group.
+pub(crate) struct Member {
+    config: ClientConfig,
+    topics: Vec<String>,
+    /// Where those look for the consumer who commit.
+    current: Arc<CurrentConsumer>,
+}
+
+impl Member {
+    /// Joins the group by a consumer that knows nothing yet.
+    ///
+    /// # Errors
+    /// If the options cannot be used.
+    fn join(&self) -> Result<Arc<BaseConsumer<SourceContext>>, OptionsError> {
+        let consumer: BaseConsumer<SourceContext> = self
+            .config
+            .create_with_context(SourceContext::default())
+            .map_err(|error| OptionsError::of(&error))?;
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(|error| OptionsError::of(&error))?;
+        let consumer = Arc::new(consumer);
+        self.current.set(&consumer);
+        Ok(consumer)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct SourceContext {
     pub ids: TopicIds,
     changes: Mutex<VecDeque<Change>>,
     end_reached: Mutex<Option<i64>>,
-    ends: Mutex<HashMap<String, HashMap<i32, i64>>>,
+    told: Mutex<HashMap<String, HashMap<i32, PartitionStatistics>>>,
     closing: AtomicBool,
     served: AtomicU64,
 }
@@ -69,8 +69,19 @@ impl SourceContext {
 
     /// The partition's end as the last statistics told it.
     pub(crate) fn end(&self, source: &TopicPartition) -> Option<i64> {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.get(&*source.topic)?.get(&source.partition).copied()
+        self.told(source).map(|told| told.ls_offset).filter(|end| *end >= 0)
+    }
+
+    /// Whether librdkafka reads the partition no more: it knows a leader epoch that is above its topic's; see
+    /// [`TopicIds`].
+    pub(crate) fn is_deaf(&self, source: &TopicPartition) -> bool {
+        let used = self.told(source).map(|told| told.leader_epoch);
+        used.zip(self.ids.leader_epoch(source)).is_some_and(|(used, stated)| used > stated)
+    }
+
+    fn told(&self, source: &TopicPartition) -> Option<PartitionStatistics> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(&*source.topic)?.get(&source.partition).copied()
     }
 
     /// From now on revocations are accepted without asking anybody.
@@ -82,7 +93,10 @@ impl SourceContext {
 impl ClientContext for SourceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Ordering::Relaxed);
-        self.ids.hear(message);
+        if self.ids.hear(message) {
+            // What was told until now is of the former topic.
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         log(level, facility, message);
     }
 
@@ -99,7 +113,7 @@ impl ClientContext for SourceContext {
         self.served.fetch_add(1, Ordering::Relaxed);
         match serde_json::from_slice::<Statistics>(statistics) {
             Ok(statistics) => {
-                *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = statistics.ends();
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = statistics.partitions();
             }
             Err(error) => debug!(%error, "statistics do not parse"),
         }
@@ -167,19 +181,22 @@ struct TopicStatistics {
     partitions: HashMap<String, PartitionStatistics>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What the statistics tell of a partition.
+#[derive(Debug, Clone, Copy, Deserialize)]
 struct PartitionStatistics {
     partition: i32,
+    /// The last stable offset; negative if it is not known.
     ls_offset: i64,
+    /// The leader epoch that librdkafka uses; negative if it knows none.
+    leader_epoch: i32,
 }
 
 impl Statistics {
-    fn ends(self) -> HashMap<String, HashMap<i32, i64>> {
-        let ends = |topic: TopicStatistics| {
-            let partitions = topic.partitions.into_values().filter(|partition| partition.ls_offset >= 0);
-            partitions.map(|partition| (partition.partition, partition.ls_offset)).collect()
+    fn partitions(self) -> HashMap<String, HashMap<i32, PartitionStatistics>> {
+        let by_number = |topic: TopicStatistics| {
+            topic.partitions.into_values().map(|partition| (partition.partition, partition)).collect()
         };
-        self.topics.into_iter().map(|(name, topic)| (name, ends(topic))).collect()
+        self.topics.into_iter().map(|(name, topic)| (name, by_number(topic))).collect()
     }
 }
 
@@ -198,9 +215,33 @@ mod tests {
     fn statistics_give_the_stable_end_of_known_partitions() {
         let context = SourceContext::default();
         context.stats_raw(
-            br#"{"name":"x","topics":{"t":{"age":1,"partitions":{"0":{"partition":0,"hi_offset":9,"ls_offset":7},"-1":{"partition":-1,"ls_offset":-1001}}}}}"#,
+            br#"{"name":"x","topics":{"t":{"age":1,"partitions":{"0":{"partition":0,"hi_offset":9,"ls_offset":7,"leader_epoch":3},"-1":{"partition":-1,"ls_offset":-1001,"leader_epoch":-1}}}}}"#,
         );
         assert_eq!(context.end(&TopicPartition::new("t", 0)), Some(7));
         assert_eq!(context.end(&TopicPartition::new("t", -1)), None);
+    }
+
+    #[test]
+    fn a_client_that_keeps_a_former_topics_leader_epoch_is_deaf() {
+        let context = SourceContext::default();
+        let source = TopicPartition::new("t", 0);
+        let hear = |line: &str| ClientContext::log(&context, RDKafkaLogLevel::Debug, "METADATA", line);
+        let state = |epoch: i32| {
+            let partition = format!(r#"{{"partition":0,"ls_offset":7,"leader_epoch":{epoch}}}"#);
+            context.stats_raw(
+                format!(r#"{{"topics":{{"t":{{"partitions":{{"0":{partition}}}}}}}}}"#).as_bytes(),
+            );
+        };
+        hear("Topic t changed id from AAAAAAAAAAAAAAAAAAAAAA to 1AAAAAAAAAAAAAAAAAAAAA");
+        hear("Topic t [0] Leader 1 Epoch 5");
+        state(5);
+        assert!(!context.is_deaf(&source));
+        hear("Topic t changed id from 1AAAAAAAAAAAAAAAAAAAAA to 2AAAAAAAAAAAAAAAAAAAAA");
+        hear("Topic t [0] Leader 2 Epoch 0");
+        assert!(!context.is_deaf(&source), "the statistics are of the former topic");
+        state(0);
+        assert!(!context.is_deaf(&source));
+        state(5);
+        assert!(context.is_deaf(&source));
     }
 }

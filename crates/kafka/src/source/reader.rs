@@ -4,6 +4,7 @@
 //! pipeline: a member that does not poll loses its partitions.
 
 mod rebalance;
+mod rejoining;
 mod starting;
 mod topics;
 
@@ -25,7 +26,7 @@ use self::rebalance::Duties;
 use self::starting::Starting;
 use super::context::SourceContext;
 use super::start::{list, watermarks};
-use super::{OffsetReset, SourceCounters, SourceOptions};
+use super::{Member, OffsetReset, SourceCounters, SourceOptions};
 use crate::checkpoints::Starts;
 use crate::fault::of_code;
 use crate::message::push;
@@ -78,6 +79,7 @@ struct Open {
 /// The polling thread's state.
 pub(super) struct Reader {
     consumer: Arc<BaseConsumer<SourceContext>>,
+    member: Member,
     shared: Shared,
     reset: OffsetReset,
     revoke_wait_max: Duration,
@@ -95,18 +97,22 @@ pub(super) struct Reader {
     ids_version: u64,
     duties: Duties,
     told: Option<(Fault, Instant)>,
+    /// Whether librdkafka was found to read some partition no more.
+    deaf: bool,
     failed: bool,
 }
 
 impl Reader {
     pub(super) fn new(
         consumer: Arc<BaseConsumer<SourceContext>>,
+        member: Member,
         shared: Shared,
         options: &SourceOptions,
         address: String,
     ) -> Self {
         Self {
             consumer,
+            member,
             shared,
             reset: options.reset,
             revoke_wait_max: options.revoke_wait_max,
@@ -120,32 +126,40 @@ impl Reader {
             ids_version: 0,
             duties: Duties::default(),
             told: None,
+            deaf: false,
             failed: false,
         }
     }
 
     /// Reads until the source is closed, then leaves the group.
     pub(super) fn run(mut self) {
-        let consumer = Arc::clone(&self.consumer);
-        while !self.failed && !self.shared.queue.closing() {
-            match consumer.poll(self.wait()) {
-                Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => self.hear(&error),
-                None => self.idle(),
+        while self.wanted() {
+            let consumer = Arc::clone(&self.consumer);
+            while self.wanted() && !self.deaf {
+                match consumer.poll(self.wait()) {
+                    Some(Ok(message)) => self.take(&message),
+                    Some(Err(error)) => self.hear(&error),
+                    None => self.idle(),
+                }
+            }
+            if self.wanted() {
+                self.rejoin(consumer);
             }
         }
-        self.leave(consumer);
+        self.leave();
+    }
+
+    fn wanted(&self) -> bool {
+        !self.failed && !self.shared.queue.closing()
     }
 
     /// The last word of a source that goes: everything is let go of, then the group is left.
-    fn leave(self, consumer: Arc<BaseConsumer<SourceContext>>) {
+    fn leave(self) {
         self.shared.queue.end();
         self.shared.ownership.close_all();
-        consumer.context().close();
-        let Self { consumer: other, .. } = self;
-        drop(other);
+        self.consumer.context().close();
         // The last reference leaves the group. A commit under way may hold another for a moment.
-        drop(consumer);
+        drop(self.consumer);
     }
 
     /// Nothing is waited for while a chunk could be sent, and little while something is to be done.
@@ -164,6 +178,7 @@ impl Reader {
         self.follow_pausing();
         self.serve_duties();
         self.follow_starts();
+        self.listen();
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {

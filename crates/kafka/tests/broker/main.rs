@@ -6,6 +6,7 @@ mod stack;
 
 mod checkpoints;
 mod dead_letters;
+mod epochs;
 mod groups;
 mod reading;
 mod recreated;
