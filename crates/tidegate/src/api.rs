@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::metrics::http::{self, Oracle, Parameters};
+use crate::sink::metrics::SourceMetrics;
 use crate::up::machine::{Machine, MachineStatus};
 use crate::up::metrics::KafkaMetrics;
 
@@ -26,6 +27,8 @@ pub struct Shown {
     registry: Arc<Registry>,
     /// Where the pipeline counts.
     pub metrics: Metrics,
+    /// What the connectors' sources met.
+    pub sources: SourceMetrics,
     /// The process's buffer memory.
     pub budget: Budget,
     connectors: Arc<RwLock<Vec<Status>>>,
@@ -50,11 +53,13 @@ impl Shown {
     pub fn new(memory_max: usize) -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let machine = Arc::default();
+        let (machine, sources) = (Arc::default(), SourceMetrics::default());
         registry.register_collector(Box::new(KafkaMetrics(Arc::clone(&machine))));
+        registry.register_collector(Box::new(sources.clone()));
         Self {
             registry: Arc::new(registry),
             metrics,
+            sources,
             budget: Budget::new(memory_max),
             connectors: Arc::default(),
             machine,

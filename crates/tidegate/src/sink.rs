@@ -1,5 +1,7 @@
 //! Running connectors: each has a group's source, its checkpoints, and a loop a partition.
 
+pub mod metrics;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +152,7 @@ impl Start {
         let options = SourceOptions { buffered_bytes_max: self.source_bytes_max, ..SourceOptions::default() };
         let (mut source, checkpoints) = KafkaSource::open(&self.world.kafka, &subscription, &options)
             .context("join the consumer group")?;
+        self.shown.sources.add(self.config.name.as_str(), source.counters());
         let connector = Connector::new(
             self.settings,
             (Arc::new(checkpoints), Arc::new(self.world.clickhouse)),
