@@ -69,6 +69,7 @@ bench: setup ## measure decoding, the whole path beside its limits, many partiti
 	@source scripts/environment && $(CARGO) run --release --locked --package tidegate-bench --bin single-machine
 	@source scripts/environment && if [ -f "$${TIDEGATE_CACHE:-.cache}/apache-kafka/.made-from" ]; then \
 		$(CARGO) run --release --locked --package tidegate-bench --bin delivery -- path; \
+		CORES=apart $(CARGO) run --release --locked --package tidegate-bench --bin delivery -- path; \
 		$(CARGO) run --release --locked --package tidegate-bench --bin delivery -- many; fi
 
 .PHONY: soak

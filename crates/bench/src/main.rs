@@ -19,9 +19,10 @@ use crate::world::{Load, World};
 
 /// Bytes of an event, records of a partition, records of a batch: batches are what the sink's defaults
 /// (100,000 records, or what three partitions' share of its buffer holds) make of such events, about, and each
-/// partition has six whole ones. A rest would wait for others that do not come.
+/// partition has twelve whole ones: until the first ones are read ClickHouse has nothing to do, and after the last one
+/// is read Tidegate has not. A rest would wait for others that do not come.
 const SIZES: [(usize, usize, usize); 3] =
-    [(150, 600_000, 100_000), (754, 216_000, 36_000), (1600, 102_000, 17_000)];
+    [(150, 1_200_000, 100_000), (754, 432_000, 36_000), (1600, 204_000, 17_000)];
 /// Of so many rounds the median is shown.
 const N_ROUNDS: usize = 5;
 

@@ -5,8 +5,9 @@
 //! * `delivery many`: 100 partitions into 105 tables, a steady stream;
 //! * `delivery soak`: memory, file descriptors and lag under a steady stream.
 //!
-//! Each prints one JSON object. `tidegate` is the one beside this program, or `TIDEGATE_PROGRAM`.
+//! Each prints one JSON object. `CORES=apart` gives half of the cores to ClickHouse alone. `tidegate` is the one beside this program, or `TIDEGATE_PROGRAM`.
 
+mod cores;
 mod many;
 mod path;
 mod rival;
@@ -19,11 +20,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::cores::Cores;
+
 fn main() -> ExitCode {
     // The embedded ClickHouse is this program too.
     tidegate_engine::run_child_if_asked();
-    let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::new);
-    match runtime.and_then(|runtime| runtime.block_on(run())) {
+    match Cores::from_environment().and_then(start) {
         Ok(kept) if kept => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -33,14 +35,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// The runtime's threads keep to the cores that this one has now.
+fn start(cores: Cores) -> anyhow::Result<bool> {
+    tokio::runtime::Runtime::new()?.block_on(run(cores))
+}
+
 /// Whether all limits were kept.
-async fn run() -> anyhow::Result<bool> {
-    let (report, kept) = match std::env::args().nth(1).as_deref() {
-        Some("path") => path::measure().await?,
-        Some("many") => many::measure().await?,
-        Some("soak") => soak::measure().await?,
+async fn run(cores: Cores) -> anyhow::Result<bool> {
+    let used = cores.json();
+    let (mut report, kept) = match std::env::args().nth(1).as_deref() {
+        Some("path") => path::measure(cores).await?,
+        Some("many") => many::measure(cores).await?,
+        Some("soak") => soak::measure(cores).await?,
         other => anyhow::bail!("expected `path`, `many` or `soak`, found `{}`", other.unwrap_or_default()),
     };
+    report["cores"] = used;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(kept)
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::cores::Cores;
 use crate::number;
 use crate::sink::Sink;
 use crate::stage::{DATABASE, Stage};
@@ -21,10 +22,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_secs(10);
 
 /// Streams for a while, and says what it was like.
-pub(crate) async fn measure() -> anyhow::Result<(Value, bool)> {
+pub(crate) async fn measure(cores: Cores) -> anyhow::Result<(Value, bool)> {
     let seconds = number("SECONDS", 120)?;
     let linger = std::env::var("LINGER").unwrap_or_else(|_| "500ms".to_owned());
-    let stage = Stage::start().await?;
+    let stage = Stage::start(&cores).await?;
     stage.topic("many", i32::try_from(N_PARTITIONS)?).await?;
     for table in 0..N_TABLES {
         let sql = format!(

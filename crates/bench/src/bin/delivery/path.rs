@@ -11,6 +11,7 @@ use tidegate_codec::{Plan, PlanOptions};
 use tidegate_core::{InsertToken, OffsetRange, PartId, Records, TopicPartition};
 use tidegate_pipeline::port::{EncodedBlock, Warehouse};
 
+use crate::cores::Cores;
 use crate::number;
 use crate::rival::{Race, race};
 use crate::sink::Sink;
@@ -33,10 +34,10 @@ const POISON_COST_MAX: f64 = 0.1;
 const MEMORY_MAX: u64 = 256 << 20;
 
 /// Runs everything, so many rounds of it, and compares medians.
-pub(crate) async fn measure() -> anyhow::Result<(Value, bool)> {
-    let rows = number("RECORDS", 342_000)?;
-    let rounds = number("ROUNDS", 3)?;
-    let stage = Stage::start().await?;
+pub(crate) async fn measure(cores: Cores) -> anyhow::Result<(Value, bool)> {
+    let rows = number("RECORDS", 684_000)?;
+    let rounds = number("ROUNDS", 5)?;
+    let stage = Stage::start(&cores).await?;
     let events = Events::of_size(BYTES);
     for (topic, poison) in [("clean", false), ("poisoned", true)] {
         stage.topic(topic, i32::try_from(N_PARTITIONS)?).await?;

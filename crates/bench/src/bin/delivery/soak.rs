@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidegate_bench::Events;
 
+use crate::cores::Cores;
 use crate::number;
 use crate::sink::{Held, Sink};
 use crate::stage::{DATABASE, Stage};
@@ -29,10 +30,10 @@ struct Sample {
 }
 
 /// Streams for `MINUTES`, and says whether everything stayed flat.
-pub(crate) async fn measure() -> anyhow::Result<(Value, bool)> {
+pub(crate) async fn measure(cores: Cores) -> anyhow::Result<(Value, bool)> {
     let minutes = number("MINUTES", 30)?;
     let per_second = number("RATE", 5000)?;
-    let stage = Stage::start().await?;
+    let stage = Stage::start(&cores).await?;
     let events = Events::of_size(BYTES);
     stage.topic("soak", i32::try_from(N_PARTITIONS)?).await?;
     stage.execute(&events.create_table(&format!("{DATABASE}.soak"))).await?;

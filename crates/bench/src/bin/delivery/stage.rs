@@ -11,6 +11,8 @@ use tidegate_clickhouse::{Client, ClientOptions, Secret, Url};
 use tidegate_engine::{Engine, EngineLibrary, EngineOptions};
 use tidegate_kafka::{KafkaAdmin, KafkaOptions, TopicSpec};
 
+use crate::cores::Cores;
+
 /// The database of all tables.
 pub(crate) const DATABASE: &str = "bench";
 
@@ -24,8 +26,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts both.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts both, each with its cores.
+    pub(crate) async fn start(cores: &Cores) -> anyhow::Result<Self> {
         // Beside the program, on a disk: where temporary files go may be memory.
         let program = std::env::current_exe()?;
         let folder = tempfile::tempdir_in(program.parent().context("a program is in a folder")?)?;
@@ -35,6 +37,7 @@ impl Stage {
         let library = EngineLibrary::find(None).context("find the embedded clickhouse")?;
         let engine = Engine::start(EngineOptions::new(folder.path().join("clickhouse"), library));
         let engine = engine.await.context("start the embedded clickhouse")?;
+        cores.confine_clickhouse(engine.child_id().context("the engine has a process")?)?;
         let url = Url::parse(&format!("http://{}", engine.http()))?;
         let credentials = engine.credentials();
         let options = ClientOptions::new(url, credentials.user.clone(), Secret::new(credentials.password()));
