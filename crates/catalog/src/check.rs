@@ -1,5 +1,6 @@
 //! What no single section can check: that every name stands for something, and that parts fit each other.
 
+mod bounded_texts;
 mod events;
 mod expressions;
 mod metrics;

@@ -3,6 +3,7 @@
 mod asyncapi;
 mod avro;
 mod clickhouse;
+mod column_rules;
 mod connector;
 mod dictionary;
 mod drawing;

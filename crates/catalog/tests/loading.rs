@@ -323,6 +323,89 @@ fn tests_of_the_catalog_are_run() {
 }
 
 #[test]
+fn decimals_in_texts_have_their_bounds_in_the_catalogs_tests_too() {
+    let fields = "price: {type: \"decimal(12,2)\"}";
+    let listed = format!(
+        "{fields}, min: 0.5}}, prices: {{type: \"array<decimal(9,2)>\", max: 9}}, \
+         parts: {{type: array<object>, fields: {{price: {{type: \"decimal(9,2)\", max: 3}}}}}}",
+        fields = fields.trim_end_matches('}')
+    );
+    let with = |test: &str| {
+        let small = SMALL.replace(&format!("fields: {{{fields}}}"), &format!("fields: {{{listed}}}"));
+        assert_ne!(small, SMALL);
+        load_text(&format!("{small}tests:\n  - {{name: a, event: bought, partial: true, {test}}}\n"))
+    };
+    for kept in ["{}", "{price: \"0.50\"}", "{price: 3}", "{prices: [\"9\", 1], parts: [{price: \"3.00\"}]}"]
+    {
+        if let Err(refused) = with(&format!("accept: true, value: {kept}")) {
+            panic!("{kept}: {refused}");
+        }
+    }
+    for (broken, path) in [
+        ("{price: \"0.49\"}", "`/price`"),
+        ("{price: 0.49}", "`/price`"),
+        ("{prices: [\"9\", \"9.01\"]}", "`/prices/1`"),
+        ("{parts: [{price: \"3.01\"}]}", "`/parts/0/price`"),
+    ] {
+        let refused = with(&format!("accept: true, value: {broken}")).unwrap_err().to_string();
+        assert!(refused.contains(&format!("refused at {path}")), "{broken}: {refused}");
+    }
+}
+
+#[test]
+fn the_sink_is_told_the_rules_that_the_records_schemas_do_not_say() {
+    let ruled = "policies: {pii: {direct: {action: pseudonymise, key_ref: env:KEY}}}\nevents:\n  ruled:\n    \
+                 doc: Of rules.\n    fields:\n      \
+                 n: {type: optional<u32>, min: 2, max: 10}\n      \
+                 t: {type: array<string>, max_length: 3, pattern: '^[a-z]\\${2}\"', source: theTexts}\n      \
+                 d: {type: \"decimal(9,2)\", min: 0.10}\n      \
+                 u: {type: map<url>}\n      e: {type: email, pii: direct}\n      g: {type: geohash(5)}\n      \
+                 p: {type: enum<platform>}\n      q: {type: enum<platform>, pii: direct}\n      \
+                 plain: {type: string}\n      \
+                 o: {type: object, fields: {i: {type: i8, min: 0}}}\n      \
+                 l: {type: array<object>, fields: {a: {type: f64, max: 1.5}, b: {type: string}, \
+                 c: {type: array<object>, fields: {x: {type: string, max_length: 2}}}}}\n";
+    let sink = |format: &str| {
+        let text =
+            SMALL.replace("envelope:", &format!("defaults: {{kafka: {{format: {format}}}}}\nenvelope:"));
+        let loaded =
+            load_text(&text.replace("events:\n", ruled)).unwrap_or_else(|refused| panic!("{refused}"));
+        let given = Given { dead_letter_ddl: |_, _| String::new(), place_columns: &[], dedup_window: 1 };
+        let generated = generate(&loaded.catalog, &Lock::default(), given);
+        let sink = generated.text("sink/sink.yaml").unwrap().to_owned();
+        let at = sink.find("      ruled:\n").unwrap();
+        let columns = sink[at..].lines().skip(1).take_while(|line| line.starts_with("        "));
+        columns.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        sink("avro"),
+        [
+            "n: {rules: {min: 2, max: 10}}",
+            r#"t: {path: "/theTexts", rules: {max_length: 3, pattern: "^[a-z]\\$${2}\""}}"#,
+            "d: {rules: {min: 0.10}}",
+            "u: {rules: {format: uri}}",
+            "e: {personal_data: direct, rules: {format: email}}",
+            r#"g: {rules: {pattern: "^[0-9b-hjkmnp-z]{1,5}$"}}"#,
+            "q: {personal_data: direct, rules: {one_of: [ios, android]}}",
+            "o__i: {rules: {min: 0}}",
+            "l: {rules: {members: {a: {max: 1.5}, c: {members: {x: {max_length: 2}}}}}}",
+        ]
+    );
+    // A JSON Schema says all of it, but no bounds of decimals in texts.
+    for format in ["json", "json_schema"] {
+        assert_eq!(
+            sink(format),
+            [
+                r#"t: {path: "/theTexts"}"#,
+                "d: {rules: {min: 0.10}}",
+                "e: {personal_data: direct}",
+                "q: {personal_data: direct}",
+            ]
+        );
+    }
+}
+
+#[test]
 fn included_files_are_one_catalog_and_mistakes_name_their_file() {
     let root = SMALL.replace("cdp: \"1\"", "cdp: \"1\"\ninclude: [more/events.yaml]");
     let part = "events:\n  sold: {doc: Sold., fields: {price: {type: u32}}}\n";

@@ -9,7 +9,9 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use tidegate_codec::{Plan, PlanOptions, SchemaKey, WireFormat, WriterSchema, WriterSchemas};
+use tidegate_codec::{
+    ColumnOptions, ColumnRules, Plan, PlanOptions, SchemaKey, WireFormat, WriterSchema, WriterSchemas,
+};
 use tidegate_core::{Records, TopicPartition};
 use tidegate_languages::avro::{AvroSchema, Defaults};
 use tidegate_native::{ColumnDefault, Table, TableColumn, Type};
@@ -104,8 +106,39 @@ fn data() -> Vec<Vec<u8>> {
     (0..ROWS).map(|n| writer.write_value_to_vec(event(n)).expect("an event of the schema")).collect()
 }
 
+/// Rules of eight of the columns, as a catalog may have them.
+fn rules() -> PlanOptions {
+    let number = |max: &str| ColumnRules { max: Some(max.to_owned()), ..ColumnRules::default() };
+    let text = |max_length| ColumnRules { max_length: Some(max_length), ..ColumnRules::default() };
+    let url = || ColumnRules { format: Some("uri".to_owned()), ..ColumnRules::default() };
+    let version = ColumnRules { pattern: Some("^[0-9.]+$".to_owned()), ..ColumnRules::default() };
+    let rules = [
+        ("watch_ms", number("86400000")),
+        ("price", number("1000000000")),
+        ("score", number("1000000000")),
+        ("title", text(200)),
+        ("tags", text(40)),
+        ("app_version", version),
+        ("url", url()),
+        ("referrer", url()),
+    ];
+    let columns = rules.map(|(name, rules)| {
+        (name.to_owned(), ColumnOptions { rules: Some(rules), ..ColumnOptions::default() })
+    });
+    PlanOptions { columns: columns.into(), ..PlanOptions::default() }
+}
+
 #[divan::bench]
 fn tidegate(bencher: Bencher<'_, '_>) {
+    records(bencher, &PlanOptions::default());
+}
+
+#[divan::bench]
+fn tidegate_with_rules_of_columns(bencher: Bencher<'_, '_>) {
+    records(bencher, &rules());
+}
+
+fn records(bencher: Bencher<'_, '_>, options: &PlanOptions) {
     let columns = FIELDS.iter().map(|(name, _, ty)| TableColumn {
         name: (*name).to_owned(),
         ty: Type::parse(ty).expect("a type"),
@@ -116,7 +149,7 @@ fn tidegate(bencher: Bencher<'_, '_>) {
     let writer = AvroSchema::parse(&schema(), &[], Defaults::Checked).expect("a schema");
     writers.insert(SchemaKey::Id(1), WriterSchema::Avro(Arc::new(writer)));
     let format = WireFormat::Avro { reader: None };
-    let plan = Plan::of_writers(&table, &format, &writers, &PlanOptions::default()).expect("a plan");
+    let plan = Plan::of_writers(&table, &format, &writers, options).expect("a plan");
     let source = TopicPartition::new("t", 0);
     let mut records = Records::new(source.clone());
     let mut size = 0;

@@ -62,6 +62,8 @@ pub(crate) struct Memory {
     pub(crate) n_dropped: u32,
     /// Their paths, which count only if the record becomes a row. Empty in records that are no sample.
     pub(crate) dropped_here: Vec<String>,
+    /// Which columns have been given the table's constant default for want of a value in the record.
+    pub(crate) filled: Vec<usize>,
     /// How many records have been read, to sample some.
     pub(crate) n_records: u64,
     /// The plan of the last record's writer: most often the next one's too.
@@ -86,6 +88,7 @@ impl Memory {
         self.names.clear();
         self.n_dropped = 0;
         self.dropped_here.clear();
+        self.filled.clear();
         self.n_records += 1;
         self.collected.clear();
     }

@@ -5,6 +5,7 @@ use tidegate_schema::{JsonSchema, RulesId};
 
 use crate::build::{Builder, Leaf, Tree};
 use crate::instant::TimePattern;
+use crate::json::has_member;
 use crate::meta::MetaColumn;
 use crate::node::{Absent, Node, NodeId};
 use crate::options::{ColumnOptions, Limits, Metadata, PlanOptions, UnknownFields};
@@ -33,10 +34,7 @@ pub(crate) fn compile(
     schema: Option<&JsonSchema>,
     options: &PlanOptions,
 ) -> Result<Compiled, PlanError> {
-    let outline = schema.map(JsonSchema::outline);
-    let known = |name: &str| {
-        outline.as_ref().is_some_and(|outline| outline.members.iter().any(|member| member.name == name))
-    };
+    let known = |name: &str| schema.is_some_and(|schema| has_member(schema, name));
     let always = |path: &[String]| required(schema, path);
     let planned = plan_columns(table, options, &Given { known: &known, always: &always })?;
     let mut builder = Builder::new(schema, options);
@@ -157,7 +155,7 @@ const fn insertable(column: &TableColumn) -> bool {
 }
 
 /// Ephemeral columns are given only where the configuration speaks of them.
-fn inserted(column: &TableColumn, options: &PlanOptions) -> bool {
+pub(crate) fn inserted(column: &TableColumn, options: &PlanOptions) -> bool {
     let own = options.columns.get(&column.name);
     insertable(column)
         && !own.is_some_and(|own| own.omit)
@@ -203,7 +201,7 @@ fn reading(column: &TableColumn, own: &ColumnOptions) -> Result<TimeReading, Pla
 }
 
 /// The field that a column takes.
-fn path_of(
+pub(crate) fn path_of(
     column: &TableColumn,
     known: &dyn Fn(&str) -> bool,
     own: &ColumnOptions,
@@ -232,7 +230,7 @@ fn path_of(
 }
 
 /// Whether the column is a part of a Nested: `n.a Array(T)`.
-fn nested(column: &TableColumn, path: &[String]) -> bool {
+pub(crate) fn nested(column: &TableColumn, path: &[String]) -> bool {
     path.len() > 1 && column.name.contains('.') && matches!(column.ty, Type::Array(_))
 }
 

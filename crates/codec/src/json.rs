@@ -31,6 +31,11 @@ impl JsonPlan {
         Ok(Self { compiled, schema })
     }
 
+    /// Whether the schema's outermost object has a field of this name.
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        self.schema.as_ref().is_some_and(|schema| has_member(schema, name))
+    }
+
     /// Writes a value that is not longer than the limits allow.
     pub(crate) fn append(&self, block: &mut Block, value: &[u8]) -> Outcome {
         let text = simdutf8::basic::from_utf8(value).map_err(|_| not_utf8(value))?;
@@ -69,6 +74,11 @@ impl JsonPlan {
         let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= bytes_max)?;
         Walk::new(&self.compiled, Reader::new(text), &mut Memory::default()).nothing().err()
     }
+}
+
+/// Whether a schema's outermost object has a member of this name.
+pub(crate) fn has_member(schema: &JsonSchema, name: &str) -> bool {
+    schema.outline().members.iter().any(|member| member.name == name)
 }
 
 fn found(value: &[u8], pointer: &str) -> String {

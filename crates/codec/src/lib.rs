@@ -26,6 +26,7 @@ mod plan;
 mod protobuf;
 mod reader;
 mod refusal;
+mod rules;
 mod sample;
 mod scalar;
 mod scan;
@@ -45,4 +46,5 @@ pub use plan::{Appended, Plan, PlanError};
 pub use protobuf::{
     MessagesError, ProtobufMessages, json_to_protobuf, message_indexes, protobuf_to_json, sample_protobuf,
 };
+pub use rules::ColumnRules;
 pub use writers::{WireFormat, WriterSchema, WriterSchemas};

@@ -6,6 +6,7 @@ use tidegate_core::ReasonCode;
 
 use crate::personal::PersonalColumn;
 use crate::refusal::{Outcome, Refusal};
+use crate::rules::ColumnRules;
 
 /// What a plan is compiled with, beside schema and table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct ColumnOptions {
     pub metadata: Option<Metadata>,
     /// The column holds personal data: what happens to a value before it is stored.
     pub personal: Option<PersonalColumn>,
+    /// What the column's values keep to, whatever the schema says of them. A record that breaks it is rejected.
+    pub rules: Option<ColumnRules>,
 }
 
 /// The unit of an epoch number.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tidegate_core::{PlanFingerprint, ReasonCode, Record, Reject, TopicPartition};
 use tidegate_native::{Column, ColumnError, Table, Type};
-use tidegate_schema::JsonSchema;
+use tidegate_schema::{JsonSchema, SchemaError};
 
 use crate::block::Block;
 use crate::instant::TimePatternError;
@@ -13,6 +13,7 @@ use crate::json::JsonPlan;
 use crate::options::PlanOptions;
 use crate::personal::Personal;
 use crate::refusal::Refusal;
+use crate::rules::{Fields, Kept};
 use crate::writers::{WireFormat, WriterPlans, WriterSchemas};
 
 /// How records become rows of a table, compiled once for a schema, a table and options. Cheap to clone.
@@ -20,6 +21,7 @@ use crate::writers::{WireFormat, WriterPlans, WriterSchemas};
 pub struct Plan {
     fingerprint: PlanFingerprint,
     decoder: Decoder,
+    kept: Kept,
 }
 
 /// How a value's bytes are read.
@@ -91,6 +93,15 @@ pub enum PlanError {
         #[source]
         source: TimePatternError,
     },
+    /// A column's rules are none.
+    #[error("the rules of column `{column}`: {source}")]
+    Rules {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        #[source]
+        source: SchemaError,
+    },
     /// The table has no column that can be inserted.
     #[error("table `{table}` has no column that can be inserted")]
     NoColumns {
@@ -120,7 +131,9 @@ impl Plan {
         let fingerprint = fingerprint(table, &format!("{:?}", schema.map(JsonSchema::identity)), options);
         let schema = schema.map(|schema| Arc::new(schema.clone()));
         let plan = JsonPlan::compile(table, schema, options)?;
-        Ok(Self { fingerprint, decoder: Decoder::Json(Arc::new(plan)) })
+        let decoder = Decoder::Json(Arc::new(plan));
+        let kept = Kept::compile(table, options, &decoder.fields())?;
+        Ok(Self { fingerprint, decoder, kept })
     }
 
     /// Compiles a plan for values that name the schemas they were written with. A schema must be among
@@ -138,7 +151,9 @@ impl Plan {
         let options = &options.of_table(&table.name);
         let plans = WriterPlans::compile(table, (format, writers), options)?;
         let fingerprint = fingerprint(table, &plans.identity(), options);
-        Ok(Self { fingerprint, decoder: Decoder::Written(Arc::new(plans)) })
+        let decoder = Decoder::Written(Arc::new(plans));
+        let kept = Kept::compile(table, options, &decoder.fields())?;
+        Ok(Self { fingerprint, decoder, kept })
     }
 
     /// Tells this plan from others: changes with the schema, the table's columns and the options.
@@ -192,7 +207,8 @@ impl Plan {
             Decoder::Json(plan) => append_json(plan, block, record),
             Decoder::Written(plans) => plans.append(block, record),
         };
-        match appended.and_then(|()| self.append_metadata(block, source, record)) {
+        let appended = appended.and_then(|()| self.append_metadata(block, source, record));
+        match appended.and_then(|()| self.keep_rules(block)) {
             Ok(()) => {
                 let treatments = &self.personal().treatments;
                 let withheld = if treatments.is_empty() { 0 } else { block.treat(treatments) };
@@ -226,6 +242,28 @@ impl Plan {
         };
         let mut written = metadata.iter().map(|meta| meta.write(source, record, &mut block.columns));
         written.try_for_each(|written| written).map_err(|refusal| refusal.alone())
+    }
+
+    fn keep_rules(&self, block: &Block) -> Result<(), Box<Reject>> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        self.kept.check(block, &|name| match &self.decoder {
+            Decoder::Json(plan) => plan.has_field(name),
+            Decoder::Written(plans) => plans.has_field(block, name),
+        })
+    }
+}
+
+impl Decoder {
+    /// The columns that take fields.
+    fn fields(&self) -> Fields<'_> {
+        let (columns, metadata, collect) = match self {
+            Self::Json(plan) => (&plan.compiled.columns, &plan.compiled.metadata, plan.compiled.collect),
+            Self::Written(plans) => (&plans.planned.columns, &plans.planned.metadata, plans.planned.collect),
+        };
+        let others = metadata.iter().map(|meta| meta.column).chain(collect).collect();
+        Fields { columns, others }
     }
 }
 

@@ -337,6 +337,9 @@ impl<'p, 'm> Walk<'p, 'm> {
                 if column.push_null() { Ok(()) } else { Err(missing(node)) }
             }
             (Shape::Column(..) | Shape::Nested(_), Absent::Literal(text)) => {
+                if let Shape::Column(place, _) = &node.shape {
+                    self.memory.filled.push(*place);
+                }
                 let reader = std::mem::replace(&mut self.reader, Reader::new(text));
                 let filled = self.value(node.filled_by.unwrap_or(id), columns);
                 self.reader = reader;

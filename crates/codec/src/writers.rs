@@ -13,7 +13,7 @@ use crate::avro::{self, WantedColumn, avro_columns};
 use crate::block::Block;
 use crate::compile::{Given, Planned, clamped, plan_columns};
 use crate::frame::{Framed, SchemaKey};
-use crate::json::JsonPlan;
+use crate::json::{JsonPlan, has_member};
 use crate::options::PlanOptions;
 use crate::plan::PlanError;
 use crate::protobuf::{self, ProtobufMessages, protobuf_columns};
@@ -304,6 +304,22 @@ impl WriterPlans {
             (Some(WriterSchema::Protobuf(_)), WireFormat::Avro { .. } | WireFormat::JsonSchema) => {
                 other("PROTOBUF")
             }
+        }
+    }
+
+    /// Whether the outermost record of the schema that the block's last record was written with has a field of this
+    /// name, as its reader sees it.
+    #[cold]
+    pub(crate) fn has_field(&self, block: &Block, name: &str) -> bool {
+        let writer = block.memory.writer.as_ref().and_then(|(key, _)| self.writers.get(*key));
+        match (writer, &self.format) {
+            (_, WireFormat::Avro { reader: Some(reader) }) => reader.has_top_level_field(name),
+            (Some(WriterSchema::Avro(writer)), _) => writer.has_top_level_field(name),
+            (Some(WriterSchema::Json(schema)), _) => has_member(&schema, name),
+            (Some(WriterSchema::Protobuf(types)), _) => {
+                types.message(types.outermost[0]).named(name).is_some()
+            }
+            (Some(WriterSchema::Unusable(_) | WriterSchema::Unknown) | None, _) => false,
         }
     }
 

@@ -157,6 +157,7 @@ fn connectors(connectors: &[Connector], memory_max: ByteSize, root: &Node, cx: &
         event_variable(connector, node, cx);
         sizes(connector, memory_max, node, cx);
         crate::personal::check(connector, node, cx);
+        crate::rules::check(connector, node, cx);
     }
 }
 
@@ -266,6 +267,6 @@ fn keys(node: Option<&Node>) -> impl Iterator<Item = (&str, Position)> {
 }
 
 /// Where the value at `path` stands, or the nearest section above it that is there.
-fn place(node: &Node, path: &[&str]) -> Position {
+pub(crate) fn place(node: &Node, path: &[&str]) -> Position {
     path.iter().try_fold(node, |node, key| node.get(key).ok_or(node)).unwrap_or_else(|above| above).at
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::personal::{LetterValues, PersonalClass};
+use crate::rules::ColumnRules;
 use crate::scalar::{ByteSize, FieldPath, Identifier, Name, TimeFormat, Topic};
 use crate::template::TableRoute;
 use tidegate_yaml::diagnostic::Mistake;
@@ -67,6 +68,14 @@ impl Connector {
     #[must_use]
     pub fn group_name(&self) -> String {
         self.group.as_ref().map_or_else(|| format!("tidegate-{}", self.name), ToString::to_string)
+    }
+
+    /// What is said of columns, of all tables and of single ones, each with the keys that lead to it.
+    pub(crate) fn every_column(&self) -> impl Iterator<Item = (Vec<&str>, &Column)> {
+        let of_tables = self.columns_of.iter().flat_map(|(table, columns)| {
+            columns.iter().map(move |(name, own)| (vec!["columns_of", table.as_str(), name.as_str()], own))
+        });
+        self.columns.iter().map(|(name, own)| (vec!["columns", name.as_str()], own)).chain(of_tables)
     }
 
     /// The dead-letter topic.
@@ -222,6 +231,8 @@ section! {
         /// The type of the values that come, where the column keeps something else of them: `UUID`, say, of a column
         /// that keeps pseudonyms as `String`.
         clear_type: Option<String>;
+        /// What its values keep to, whatever the schema of a record says of them.
+        rules: Option<ColumnRules>;
     }
 }
 

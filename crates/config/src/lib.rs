@@ -14,6 +14,7 @@ mod file;
 mod kafka;
 mod personal;
 mod registry;
+mod rules;
 mod scalar;
 mod template;
 
@@ -28,6 +29,7 @@ pub use file::{
 pub use kafka::{Kafka, KafkaTls, Mechanism, Sasl};
 pub use personal::{LetterValues, Period, PersonalAction, PersonalClass};
 pub use registry::{RegistryTls, SchemaRegistry};
+pub use rules::{Bound, ColumnRules, Pattern, TextFormat};
 pub use scalar::{
     Broker, ByteSize, FieldPath, HttpUrl, Identifier, Name, RegistryUrl, Secret, TimeFormat, Topic,
 };

@@ -1,8 +1,9 @@
 //! Personal data: what happens to it before it is stored.
 
+use crate::check::place;
 use crate::connector::Connector;
 use crate::scalar::Secret;
-use tidegate_yaml::diagnostic::{Mistake, Position};
+use tidegate_yaml::diagnostic::Mistake;
 use tidegate_yaml::node::Node;
 use tidegate_yaml::reading::Reading;
 use tidegate_yaml::{choice, section};
@@ -93,17 +94,14 @@ impl Connector {
 
 /// Classes have what their actions need, and columns name classes that there are.
 pub(crate) fn check(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
-    let at = |path: &[&str]| -> Position {
-        path.iter().try_fold(node, |node, key| node.get(key).ok_or(node)).unwrap_or_else(|above| above).at
-    };
     for (name, class) in &connector.personal_data {
-        let place = at(&["personal_data", name]);
+        let at = place(node, &["personal_data", name]);
         let length = class.key.as_ref().map(|key| key.expose().len());
         match (class.action, length) {
             (PersonalAction::Pseudonymise, None) => {
                 let message = format!("class `{name}` pseudonymises, and has no `key`");
                 let hint = "name a variable, `key: ${CDP_PII_KEY}`, or a file, `key_file: /run/secrets/pii`";
-                cx.report(Mistake::MissingKey, place, message, Some(hint.to_owned()));
+                cx.report(Mistake::MissingKey, at, message, Some(hint.to_owned()));
             }
             (PersonalAction::Pseudonymise, Some(length)) if length < PersonalClass::KEY_BYTES_MIN => {
                 let message = format!(
@@ -111,7 +109,7 @@ pub(crate) fn check(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
                     PersonalClass::KEY_BYTES_MIN
                 );
                 let hint = Some("make one: `openssl rand -hex 32`".to_owned());
-                cx.report(Mistake::BadValue, place, message, hint);
+                cx.report(Mistake::BadValue, at, message, hint);
             }
             (PersonalAction::Pseudonymise, Some(_)) => {}
             (
@@ -123,11 +121,7 @@ pub(crate) fn check(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
             ) => {}
         }
     }
-    let of_tables = connector.columns_of.iter().flat_map(|(table, columns)| {
-        columns.iter().map(move |(name, column)| (vec!["columns_of", table.as_str(), name.as_str()], column))
-    });
-    let columns = connector.columns.iter().map(|(name, column)| (vec!["columns", name.as_str()], column));
-    for (mut path, column) in columns.chain(of_tables) {
+    for (mut path, column) in connector.every_column() {
         let Some(class) = &column.personal_data else { continue };
         if !connector.personal_data.contains_key(class) {
             path.push("personal_data");
@@ -135,7 +129,7 @@ pub(crate) fn check(connector: &Connector, node: &Node, cx: &mut Reading<'_>) {
             let hint =
                 tidegate_yaml::nearest::nearest(class, known).map(|near| format!("did you mean `{near}`?"));
             let message = format!("no class of `personal_data` is named `{class}`");
-            cx.report(Mistake::UnknownName, at(&path), message, hint);
+            cx.report(Mistake::UnknownName, place(node, &path), message, hint);
         }
     }
 }

@@ -347,3 +347,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_of_columns_are_read_and_wrong_ones_told_where_they_stand() {
+    let said = "columns: {v: {rules: {min: -1.50, max: 1e3}}, t: {rules: {max_length: 3, pattern: '^a$', format: uri}}}";
+    let file = parse(&with(said)).unwrap_or_else(|refused| panic!("{refused}"));
+    let [v, t] = ["v", "t"].map(|name| file.connectors[0].columns[name].rules.clone().unwrap());
+    let [min, max] = [v.min, v.max].map(|bound| bound.unwrap().to_string());
+    assert_eq!((min.as_str(), max.as_str()), ("-1.50", "1e+3"));
+    assert_eq!(
+        (t.max_length, t.pattern.unwrap().to_string(), t.format.unwrap().as_str()),
+        (Some(3), "^a$".to_owned(), "uri")
+    );
+    let of_table = "columns_of: {t: {c: {rules: {members: {m: {min: 2, max: 1}}}}}}";
+    for (line, code, column) in [
+        ("columns: {c: {rules: {pattern: '('}}}", Mistake::BadValue, 36),
+        ("columns: {c: {rules: {min: two}}}", Mistake::BadValue, 32),
+        ("columns: {c: {rules: {min: 2, max: 1}}}", Mistake::Conflict, 32),
+        (of_table, Mistake::Conflict, 53),
+        ("columns: {c: {rules: {format: url}}}", Mistake::UnknownChoice, 35),
+        ("columns: {c: {rules: {most: 1}}}", Mistake::UnknownKey, 27),
+    ] {
+        assert_eq!(only_mistake(&with(line)), (code, 7, column), "{line}");
+    }
+    assert!(refused(&with(of_table)).to_string().contains("`min` of 2 is above `max` of 1"));
+}

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidegate_clickhouse::{Client, ClientOptions, Compression, TlsOptions, Url};
-use tidegate_codec::{ColumnOptions, EpochUnit, Limits, PlanOptions, UnknownFields, WantedColumn};
+use tidegate_codec::{
+    ColumnOptions, ColumnRules, EpochUnit, Limits, PlanOptions, UnknownFields, WantedColumn,
+};
 use tidegate_config::{self as config, HaltWhen};
 use tidegate_core::DeadLetterContext;
 use tidegate_kafka::{Credentials, KafkaOptions, Sasl, Secret, Tls, Verification};
@@ -133,8 +135,21 @@ fn column(
         }),
         personal: crate::personal::of_column(connector, column)
             .with_context(|| format!("connector `{}`, column `{name}`", connector.name))?,
+        rules: column.rules.as_ref().map(rules),
         ..ColumnOptions::default()
     })
+}
+
+fn rules(rules: &config::ColumnRules) -> ColumnRules {
+    ColumnRules {
+        min: rules.min.as_ref().map(ToString::to_string),
+        max: rules.max.as_ref().map(ToString::to_string),
+        max_length: rules.max_length.map(u64::from),
+        pattern: rules.pattern.as_ref().map(ToString::to_string),
+        format: rules.format.map(|format| format.to_string()),
+        one_of: rules.one_of.clone(),
+        members: rules.members.iter().map(|(name, member)| (name.clone(), self::rules(member))).collect(),
+    }
 }
 
 /// Where a connector's schemas come from, and how its missing tables are created.

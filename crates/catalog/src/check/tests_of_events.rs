@@ -1,4 +1,4 @@
-//! The catalog's own tests: each value against the schema that its event gets.
+//! The catalog's own tests: each value against the schema that its event gets, and what the sink checks beside it.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use tidegate_yaml::Mistake;
 use tidegate_yaml::reading::Reading;
 use tidegate_yaml::shape::quoted;
 
-use super::event;
+use super::{bounded_texts, event};
 use crate::catalog::{Catalog, Event};
 use crate::generate::{event_schema, sample};
 use crate::language::Test;
@@ -30,7 +30,7 @@ pub(super) fn check(catalog: &Catalog, cx: &mut Reading<'_>) {
         }
         let value = event_of_test(catalog, event, test);
         if let Some(validator) = validators.get(event.name.as_str()) {
-            run(test, &value, validator, cx);
+            run(test, (event, &value), validator, cx);
         }
     }
 }
@@ -51,11 +51,12 @@ pub fn event_of_test(catalog: &Catalog, event: &Event, test: &Test) -> Value {
     }
 }
 
-fn run(test: &Test, value: &Value, validator: &Validator, cx: &mut Reading<'_>) {
+fn run(test: &Test, (event, value): (&Event, &Value), validator: &Validator, cx: &mut Reading<'_>) {
     let at = test.value.at;
-    let errors: Vec<(String, String)> = validator
-        .iter_errors(value)
+    let errors = validator.iter_errors(value);
+    let errors: Vec<(String, String)> = errors
         .map(|error| (error.instance_path().to_string(), error.to_string()))
+        .chain(bounded_texts::broken(event, value))
         .collect();
     match (test.accept, errors.first()) {
         (true, None) => {}

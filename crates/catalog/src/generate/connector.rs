@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::column_rules::rules;
 use super::{File, banner, event_schema};
 use crate::catalog::{Catalog, Column, FLATTEN};
 use crate::field_type::Scalar;
@@ -86,22 +87,24 @@ fn sink(catalog: &Catalog) -> String {
     text
 }
 
-/// What happens to personal data, and which columns are of it or have another name in records.
+/// What happens to personal data, and which columns are of it, have another name in records, or keep to rules.
 fn columns(catalog: &Catalog, text: &mut String) {
     let treated = catalog.treated();
     if !treated.is_empty() {
         text.push_str("    personal_data:\n");
     }
     for (name, class) in treated {
-        let _ = writeln!(text, "      {name}: {{{}}}", rule(class));
+        let _ = writeln!(text, "      {name}: {{{}}}", treatment(class));
     }
     let mut tables = String::new();
     for event in catalog.events.values() {
         let (columns, paths) = (event.columns(catalog.nulls()), event.paths());
         let all = columns.iter().zip(&paths);
         let said = all.filter_map(|((name, column), (_, path))| {
-            let said: Vec<String> =
-                [path_of(name, path), personal(catalog, column)].into_iter().flatten().collect();
+            let said: Vec<String> = [path_of(name, path), personal(catalog, column), rules(catalog, column)]
+                .into_iter()
+                .flatten()
+                .collect();
             (!said.is_empty()).then(|| format!("        {name}: {{{}}}\n", said.join(", ")))
         });
         let said: String = said.collect();
@@ -121,6 +124,11 @@ fn path_of(column: &str, path: &[String]) -> Option<String> {
     (path.join(FLATTEN) != column).then(|| format!("path: {}", quoted(&pointer)))
 }
 
+/// A text that the configuration's reader takes as it is.
+pub(super) fn in_quotes(text: &str) -> String {
+    quoted(&text.replace("${", "$${"))
+}
+
 fn personal(catalog: &Catalog, column: &Column<'_>) -> Option<String> {
     let (class, of) = catalog.treatment(column)?;
     let clear = clear_type(column).filter(|_| of.makes_texts());
@@ -129,7 +137,7 @@ fn personal(catalog: &Catalog, column: &Column<'_>) -> Option<String> {
 }
 
 /// A class as the sink's configuration has it.
-fn rule(class: &PiiClass) -> String {
+fn treatment(class: &PiiClass) -> String {
     let mut rule = format!("action: {}", class.action);
     // Writing into a `String` does not fail.
     let _ = match class.action {

@@ -1,8 +1,9 @@
 //! JSON Schema 2020-12, one per event and version, and an example of each event.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::File;
+use super::column_rules::geohash;
 use crate::catalog::{Catalog, Event};
 use crate::field_type::{FieldType, Scalar};
 use crate::language::{Field, UnknownFields, Version};
@@ -141,7 +142,7 @@ fn scalar(catalog: &Catalog, scalar: &Scalar, field: &Field) -> Value {
         Scalar::Url => json!({"type": "string", "format": "uri"}),
         Scalar::Email => json!({"type": "string", "format": "email"}),
         Scalar::Geohash { chars } => {
-            json!({"type": "string", "pattern": format!("^[0-9b-hjkmnp-z]{{1,{chars}}}$")})
+            json!({"type": "string", "pattern": geohash(*chars)})
         }
     };
     if let Some(min) = &field.min {
@@ -254,18 +255,29 @@ pub(super) fn example(catalog: &Catalog, ty: &FieldType, field: &Field) -> Value
     }
 }
 
+/// The bound that a number is beyond, if it is.
+fn beyond(field: &Field, number: f64) -> Option<Number> {
+    let min = field.min.as_ref().filter(|min| min.value.approximately() > number);
+    let max = field.max.as_ref().filter(|max| max.value.approximately() < number);
+    min.or(max).map(|bound| bound.value.0.clone())
+}
+
 fn plain_example(catalog: &Catalog, scalar: &Scalar, field: &Field) -> Value {
     match scalar {
-        Scalar::String => json!("text"),
+        Scalar::String => {
+            let most = field.max_length.as_ref().map_or(usize::MAX, |most| most.value as usize);
+            json!(&"text"[..most.min(4)])
+        }
         Scalar::Enum(name) => {
             let word = catalog.file.enums.get(name).and_then(|source| source.values.first());
             json!(word.map_or("", |word| word.value.as_str()))
         }
         Scalar::Bool => json!(true),
         Scalar::Integer { .. } | Scalar::Duration | Scalar::Float { .. } => {
-            field.min.as_ref().map_or(json!(1), |min| Value::Number(min.value.0.clone()))
+            let min = field.min.as_ref().map(|min| min.value.0.clone());
+            min.or_else(|| beyond(field, 1.0)).map_or(json!(1), Value::Number)
         }
-        Scalar::Decimal { .. } => json!("0"),
+        Scalar::Decimal { .. } => beyond(field, 0.0).map_or(json!("0"), Value::Number),
         Scalar::Timestamp(_) => json!("2026-01-27T10:00:00.123Z"),
         Scalar::Date => json!("2026-01-27"),
         Scalar::Uuid => json!("0b6f0c5e-5f0e-4c6e-9a55-0d1f3f0a1c11"),

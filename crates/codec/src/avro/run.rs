@@ -199,7 +199,7 @@ impl<'p, 'm> Run<'p, 'm> {
                 self.memory.scratch = text;
                 written
             }
-            Action::Fill(fill) => fill_column(fill, columns),
+            Action::Fill(fill) => fill_column(fill, columns, self.memory),
         }
     }
 
@@ -304,7 +304,7 @@ fn placed(refusal: Box<Refusal>, member: &Member) -> Box<Refusal> {
     }
 }
 
-pub(crate) fn fill_column(fill: &Fill, columns: &mut [Column]) -> Outcome {
+pub(crate) fn fill_column(fill: &Fill, columns: &mut [Column], memory: &mut Memory) -> Outcome {
     let pushed = match fill {
         Fill::Null { place } => columns[*place].push_null(),
         Fill::Zero { place } => {
@@ -316,6 +316,7 @@ pub(crate) fn fill_column(fill: &Fill, columns: &mut [Column]) -> Outcome {
             _ => false,
         },
         Fill::Constant { place, scalar, json } => {
+            memory.filled.push(*place);
             let column = &mut columns[*place];
             return match column {
                 Column::Nullable(nullable) => {

@@ -169,7 +169,7 @@ impl<'p, 'b, 'm> Run<'p, 'b, 'm> {
 
     fn how(&mut self, how: &'p How, columns: &mut [Column]) -> Outcome {
         match (how, columns) {
-            (How::Fill(fill), columns) => fill_column(fill, columns),
+            (How::Fill(fill), columns) => fill_column(fill, columns, self.memory),
             (How::Read { bytes, op }, columns) => self.in_place_of(bytes, *op, columns),
             (How::Tuple { place, fills }, columns) => {
                 let Column::Tuple(tuple) = &mut columns[*place] else { return Err(misplaced()) };
