@@ -126,7 +126,7 @@ pub enum Command {
     Metrics(crate::metrics::Command),
     /// Look at dead letters, and put them back after a fix
     #[command(subcommand)]
-    Dlq(Dlq),
+    Dlq(crate::dlq::flags::Command),
     /// Show where a connector's group stands, and put it elsewhere without writing anything twice
     #[command(subcommand)]
     Offsets(crate::offsets::Offsets),
@@ -298,8 +298,16 @@ pub struct StatusFlags {
     #[arg(long, value_name = "DIR", required_unless_present = "api")]
     pub data_dir: Option<PathBuf>,
     /// The address of Tidegate's own interface, without TLS
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "data_dir")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = plain_address, conflicts_with = "data_dir")]
     pub api: Option<String>,
+}
+
+/// `HOST:PORT`, also as the URL that `tidegate up --output json` prints.
+fn plain_address(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        return Err("expected an address without TLS; on the same machine, name its `--data-dir`".to_owned());
+    }
+    Ok(text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/').to_owned())
 }
 
 /// Flags of `tidegate sink`.
@@ -309,113 +317,6 @@ pub struct Sink {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-}
-
-/// What to do with dead letters.
-#[derive(Debug, Subcommand)]
-pub enum Dlq {
-    /// List dead letters, newest first, and count them by reason
-    #[command(after_help = "\
-Examples:
-  tidegate dlq list --config sink.yaml
-  tidegate dlq list --config sink.yaml --reason bad_timestamp --limit 5
-  tidegate dlq list --config sink.yaml --topic github.webhooks --partition 0 --offset 58")]
-    List(DlqList),
-    /// Show one dead letter whole: its reasons, its headers, the record
-    #[command(
-        after_help = "Example:\n  tidegate dlq show --config sink.yaml 6c62272e07bb014262b821756295c58d"
-    )]
-    Show(DlqShow),
-    /// Put the original records back on their topics, marked with where they came from
-    #[command(after_help = "\
-A record that was put back once is not put back again.
-
-Examples:
-  tidegate dlq replay --config sink.yaml --reason missing_required --dry-run
-  tidegate dlq replay --config sink.yaml --reason missing_required
-  tidegate dlq replay --config sink.yaml --id 6c62272e07bb014262b821756295c58d")]
-    Replay(DlqReplay),
-}
-
-/// Where dead letters are.
-#[derive(Debug, Clone, Args)]
-pub struct DlqSource {
-    /// The configuration file of the sink that wrote them
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// The connector that wrote them; needed if the file has several
-    #[arg(long, value_name = "NAME")]
-    pub connector: Option<String>,
-}
-
-/// Which dead letters. Several conditions all hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct DlqFilter {
-    /// Only this reason code, such as `wrong_type`
-    #[arg(long, value_name = "CODE")]
-    pub reason: Option<String>,
-    /// Only records of this topic
-    #[arg(long, value_name = "TOPIC")]
-    pub topic: Option<String>,
-    /// Only records of this partition
-    #[arg(long, value_name = "N")]
-    pub partition: Option<i32>,
-    /// Only the record at this offset
-    #[arg(long, value_name = "N")]
-    pub offset: Option<i64>,
-    /// Only the dead letter with this id
-    #[arg(long, value_name = "ID", value_parser = dead_letter_id)]
-    pub id: Option<String>,
-    /// Only records that were meant for this table
-    #[arg(long, value_name = "TABLE")]
-    pub table: Option<String>,
-}
-
-/// Flags of `tidegate dlq list`.
-#[derive(Debug, Args)]
-pub struct DlqList {
-    /// Where they are.
-    #[command(flatten)]
-    pub source: DlqSource,
-    /// Which ones.
-    #[command(flatten)]
-    pub filter: DlqFilter,
-    /// How many to list at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub limit: usize,
-}
-
-/// Flags of `tidegate dlq show`.
-#[derive(Debug, Args)]
-pub struct DlqShow {
-    /// The dead letter's id, 32 hex digits
-    #[arg(value_name = "ID", value_parser = dead_letter_id)]
-    pub id: String,
-    /// Where it is.
-    #[command(flatten)]
-    pub source: DlqSource,
-}
-
-/// Flags of `tidegate dlq replay`.
-#[derive(Debug, Args)]
-pub struct DlqReplay {
-    /// Where they are.
-    #[command(flatten)]
-    pub source: DlqSource,
-    /// Which ones.
-    #[command(flatten)]
-    pub filter: DlqFilter,
-    /// How many to put back at most; all if absent
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Say what would be put back, and leave it
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-fn dead_letter_id(text: &str) -> Result<String, String> {
-    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hex { Ok(text.to_ascii_lowercase()) } else { Err("expected 32 hex digits".to_owned()) }
 }
 
 /// What to do with configuration files.
@@ -519,6 +420,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_be_the_url_that_up_prints() {
+        let api = |text: &str| plain_address(text).map_err(|error| error.contains("without TLS"));
+        assert_eq!(api("http://127.0.0.1:8080"), Ok("127.0.0.1:8080".to_owned()));
+        assert_eq!(api("http://[::1]:8080/"), Ok("[::1]:8080".to_owned()));
+        assert_eq!(api("localhost:8080"), Ok("localhost:8080".to_owned()));
+        assert_eq!(api("https://localhost:8080"), Err(true));
+    }
+
+    #[test]
     fn every_command_explains_itself() {
         let mut help = String::new();
         explain(&mut Cli::command().term_width(100), &mut help);
@@ -533,11 +443,5 @@ mod tests {
                 explain(subcommand, help);
             }
         }
-    }
-
-    #[test]
-    fn a_dead_letter_is_named_by_its_whole_id() {
-        assert!(dead_letter_id("6c62272e07bb014262b821756295c58d").is_ok());
-        assert!(dead_letter_id("6c62").is_err());
     }
 }

@@ -4,6 +4,8 @@
 //! letter into the topic `<dead-letter topic>.replays`, both in one Kafka transaction: whoever replays
 //! again reads the marks first and puts nothing back twice.
 
+pub mod flags;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::{Context, bail};
@@ -14,7 +16,8 @@ use tidegate_kafka::{
     BoundedReader, KafkaAdmin, KafkaOptions, OwnedRecord, ReadFrom, TopicSpec, TransactionalProducer,
 };
 
-use crate::cli::{Dlq, DlqFilter, DlqList, DlqReplay, DlqShow, DlqSource, Exit, Speech};
+use self::flags::{Command, Filter, List, Replay, Show, Source};
+use crate::cli::{Exit, Speech};
 use crate::commands::print;
 use crate::render;
 use crate::report::{
@@ -29,11 +32,11 @@ const REPLAY_BATCH: usize = 500;
 ///
 /// # Errors
 /// What a person is to be told.
-pub async fn run(command: Dlq, speech: &Speech) -> anyhow::Result<Exit> {
+pub async fn run(command: Command, speech: &Speech) -> anyhow::Result<Exit> {
     match command {
-        Dlq::List(flags) => list(&flags, speech).await,
-        Dlq::Show(flags) => show(&flags, speech).await,
-        Dlq::Replay(flags) => replay(&flags, speech).await,
+        Command::List(flags) => list(&flags, speech).await,
+        Command::Show(flags) => show(&flags, speech).await,
+        Command::Replay(flags) => replay(&flags, speech).await,
     }
 }
 
@@ -65,7 +68,7 @@ struct Letters {
 }
 
 impl Letters {
-    fn open(source: &DlqSource) -> anyhow::Result<Self> {
+    fn open(source: &Source) -> anyhow::Result<Self> {
         let file = config::load_sink(&source.config)?;
         let connector = pick(&file.connectors, source.connector.as_deref())?;
         let database = connector.database.as_ref().unwrap_or(&file.clickhouse.database);
@@ -85,7 +88,7 @@ impl Letters {
     /// Calls `take` for every letter that matches, in the topic's order.
     async fn each(
         &self,
-        filter: &DlqFilter,
+        filter: &Filter,
         mut take: impl FnMut(&TopicPartition, &DeadLetterRecord<'_>),
     ) -> anyhow::Result<()> {
         let mut foreign = 0u64;
@@ -149,7 +152,7 @@ pub fn pick<'a>(connectors: &'a [Connector], name: Option<&str>) -> anyhow::Resu
     }
 }
 
-fn matches(filter: &DlqFilter, letter: &DeadLetterRecord<'_>) -> bool {
+fn matches(filter: &Filter, letter: &DeadLetterRecord<'_>) -> bool {
     let source = &letter.provenance.source;
     filter.reason.as_ref().is_none_or(|reason| *reason == letter.code)
         && filter.topic.as_ref().is_none_or(|topic| **topic == *source.topic)
@@ -170,7 +173,7 @@ fn line(letter: &DeadLetterRecord<'_>, replayed: &BTreeSet<DeadLetterId>) -> Dlq
     }
 }
 
-async fn list(flags: &DlqList, speech: &Speech) -> anyhow::Result<Exit> {
+async fn list(flags: &List, speech: &Speech) -> anyhow::Result<Exit> {
     let letters = Letters::open(&flags.source)?;
     let replayed = letters.replayed().await?;
     let mut counts = BTreeMap::new();
@@ -187,10 +190,10 @@ async fn list(flags: &DlqList, speech: &Speech) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn show(flags: &DlqShow, speech: &Speech) -> anyhow::Result<Exit> {
+async fn show(flags: &Show, speech: &Speech) -> anyhow::Result<Exit> {
     let letters = Letters::open(&flags.source)?;
     let replayed = letters.replayed().await?;
-    let filter = DlqFilter { id: Some(flags.id.clone()), ..DlqFilter::default() };
+    let filter = Filter { id: Some(flags.id.clone()), ..Filter::default() };
     let mut found = None;
     letters.each(&filter, |stored, letter| found = Some(whole(stored, letter, &replayed))).await?;
     let report = found.with_context(|| {
@@ -231,7 +234,7 @@ fn whole(
     }
 }
 
-async fn replay(flags: &DlqReplay, speech: &Speech) -> anyhow::Result<Exit> {
+async fn replay(flags: &Replay, speech: &Speech) -> anyhow::Result<Exit> {
     let letters = Letters::open(&flags.source)?;
     let producer = TransactionalProducer::new(&letters.kafka, format!("tidegate-replay-{}", letters.topic));
     if !flags.dry_run {
