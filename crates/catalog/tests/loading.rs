@@ -489,7 +489,8 @@ proptest! {
 #[test]
 fn a_field_is_called_in_records_what_its_source_says_and_by_its_name_everywhere_else() {
     let called = "  user_id: {type: optional<string>, source: userId}\n  \
-                  seat: {type: object, source: seatInfo, fields: {row: {type: i32, source: rowNo}}}\nenums:";
+                  seat: {type: object, source: seatInfo, fields: {row: {type: i32, source: rowNo}, \
+                  place: {type: i32, source: 'at${X}'}}}\nenums:";
     let loaded = changed("  user_id: {type: optional<string>}\nenums:", called);
     let loaded = loaded.unwrap_or_else(|refused| panic!("{refused}"));
     let given = Given { dead_letter_ddl: |_, _| String::new(), place_columns: &[], dedup_window: 1 };
@@ -501,6 +502,7 @@ fn a_field_is_called_in_records_what_its_source_says_and_by_its_name_everywhere_
         ("typescript/events.ts", "  userId?: string | null;"),
         ("sink/sink.yaml", "        user_id: {path: \"/userId\"}"),
         ("sink/sink.yaml", "        seat__row: {path: \"/seatInfo/rowNo\"}"),
+        ("sink/sink.yaml", "        seat__place: {path: \"/seatInfo/at$${X}\"}"),
         ("clickhouse/single/02-events.sql", "`seat__row` Int32"),
     ] {
         let text = generated.text(file).unwrap();

@@ -1,9 +1,9 @@
 //! What the sink checks of columns, for what the schemas of records do not say.
 
-use super::connector::in_quotes;
 use crate::catalog::{Catalog, Column};
 use crate::field_type::{FieldType, Scalar};
 use crate::language::{Field, RecordFormat};
+use crate::proposal::quoted;
 
 /// The rules of a column as the sink's configuration has them.
 ///
@@ -100,4 +100,9 @@ fn bounds(field: &Field) -> Vec<String> {
 /// The regular expression of a geohash's text.
 pub(super) fn geohash(chars: u8) -> String {
     format!("^[0-9b-hjkmnp-z]{{1,{chars}}}$")
+}
+
+/// A text that the configuration's reader takes as it is, and names no variable of the environment by.
+pub(super) fn in_quotes(text: &str) -> String {
+    quoted(&text.replace("${", "$${"))
 }

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::column_rules::rules;
+use super::column_rules::{in_quotes, rules};
 use super::{File, banner, event_schema};
 use crate::catalog::{Catalog, Column, FLATTEN};
 use crate::field_type::Scalar;
 use crate::language::{KeyRef, PiiAction, PiiClass, RecordFormat, UnknownFields};
-use crate::proposal::quoted;
 
 const SCHEMAS: &str = "events.schema.json";
 
@@ -121,12 +120,7 @@ fn columns(catalog: &Catalog, text: &mut String) {
 fn path_of(column: &str, path: &[String]) -> Option<String> {
     let escaped = |name: &String| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
     let pointer: String = path.iter().map(escaped).collect();
-    (path.join(FLATTEN) != column).then(|| format!("path: {}", quoted(&pointer)))
-}
-
-/// A text that the configuration's reader takes as it is.
-pub(super) fn in_quotes(text: &str) -> String {
-    quoted(&text.replace("${", "$${"))
+    (path.join(FLATTEN) != column).then(|| format!("path: {}", in_quotes(&pointer)))
 }
 
 fn personal(catalog: &Catalog, column: &Column<'_>) -> Option<String> {
