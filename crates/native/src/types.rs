@@ -210,6 +210,27 @@ impl Type {
         ty
     }
 
+    /// Whether it is one of the integers of 8 to 256 bits, signed or not. Not so is what is stored as one, such as
+    /// a date.
+    #[must_use]
+    pub const fn is_integer(&self) -> bool {
+        matches!(
+            self,
+            Self::Int8
+                | Self::Int16
+                | Self::Int32
+                | Self::Int64
+                | Self::Int128
+                | Self::Int256
+                | Self::UInt8
+                | Self::UInt16
+                | Self::UInt32
+                | Self::UInt64
+                | Self::UInt128
+                | Self::UInt256
+        )
+    }
+
     /// Whether `NULL` is a value of the type: `Nullable`, `LowCardinality(Nullable)`, `Variant`,
     /// `Dynamic` and `Nothing`.
     #[must_use]

@@ -215,24 +215,6 @@ const fn is_float(ty: &Type) -> bool {
     matches!(ty, Type::Float32 | Type::Float64 | Type::BFloat16)
 }
 
-const fn is_integer(ty: &Type) -> bool {
-    matches!(
-        ty,
-        Type::Int8
-            | Type::Int16
-            | Type::Int32
-            | Type::Int64
-            | Type::Int128
-            | Type::Int256
-            | Type::UInt8
-            | Type::UInt16
-            | Type::UInt32
-            | Type::UInt64
-            | Type::UInt128
-            | Type::UInt256
-    )
-}
-
 fn zone_is_utc(zone: Option<&str>) -> bool {
     zone.is_none_or(|zone| ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu"].contains(&zone))
 }
@@ -255,7 +237,7 @@ fn moments(ty: &Type, zoned: bool) -> Option<(u8, i64, i64)> {
 
 fn integer(read: &Read, ty: &Type, reading: &TimeReading) -> Option<Put> {
     // An integer column takes the number as it was written, whatever it means.
-    if is_integer(ty) {
+    if ty.is_integer() {
         return Some(Put::Integer);
     }
     match read.logical {

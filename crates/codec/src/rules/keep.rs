@@ -159,20 +159,8 @@ impl Leaf {
                 Self::Word(words.iter().map(|(word, code)| (*code, word.clone())).collect())
             }
             Type::Decimal { scale, .. } => Self::Number(*scale),
-            Type::Int8
-            | Type::Int16
-            | Type::Int32
-            | Type::Int64
-            | Type::Int128
-            | Type::Int256
-            | Type::UInt8
-            | Type::UInt16
-            | Type::UInt32
-            | Type::UInt64
-            | Type::UInt128
-            | Type::UInt256
-            | Type::Float32
-            | Type::Float64 => Self::Number(0),
+            Type::Float32 | Type::Float64 => Self::Number(0),
+            ty if ty.is_integer() => Self::Number(0),
             _ => return None,
         })
     }
