@@ -216,8 +216,11 @@ impl TransactionalClient {
         offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
     ) -> Result<(), TransactionError> {
         let deadline = Instant::now() + STEP_TIMEOUT;
+        self.producer.poll(Duration::ZERO);
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(FLUSH_LOOK);
+            // Not by the client's `poll`: it waits by whole milliseconds, and goes round without rest for what is left.
+            std::thread::sleep(FLUSH_LOOK);
+            self.producer.poll(Duration::ZERO);
         }
         if let Some(failure) = self.failure() {
             return Err(self.abort(failure));
