@@ -147,7 +147,8 @@ pub(crate) struct OpenBatch {
     rejected: Vec<Rejected>,
     n_tombstones: usize,
     held: Held,
-    bytes_max: usize,
+    /// What records and columns may take together.
+    size_bytes_max: usize,
 }
 
 impl OpenBatch {
@@ -174,7 +175,7 @@ impl OpenBatch {
             rejected: Vec::new(),
             n_tombstones: 0,
             held: budget.hold(),
-            bytes_max: settings.flush.bytes_max.min(budget.batch_bytes_max()),
+            size_bytes_max: budget.batch_bytes_max(),
             settings: Arc::clone(settings),
         }
     }
@@ -259,7 +260,10 @@ impl OpenBatch {
         }
         let rest = incoming.records.split_off(taken);
         self.records.append(std::mem::replace(&mut incoming.records, rest));
-        self.held.set(self.size_bytes());
+        let size_bytes = self.size_bytes();
+        self.held.set(size_bytes);
+        // What arrives at once is little beside a batch: the columns need not be weighed at each record.
+        self.full |= taken > 0 && self.replay_end.is_none() && size_bytes >= self.size_bytes_max;
         outcome
     }
 
@@ -353,7 +357,10 @@ impl OpenBatch {
     fn reached_a_limit(&self, n_records: usize) -> bool {
         match self.replay_end {
             Some(end) => self.through >= end,
-            None => n_records >= self.settings.flush.rows_max || self.records_bytes >= self.bytes_max,
+            None => {
+                n_records >= self.settings.flush.rows_max
+                    || self.records_bytes >= self.settings.flush.bytes_max
+            }
         }
     }
 

@@ -24,9 +24,10 @@ pub struct Held {
     bytes: usize,
 }
 
-/// A partition's buffers at their fullest, in units of one batch of records: the mailbox (1), the open
-/// batch's records and columns (2), and records, columns and encoded block of the one in flight (3).
-const BATCHES_A_PARTITION: usize = 6;
+/// A partition's buffers at their fullest are an open batch, and one in flight, each with its records and columns; what
+/// waits in the mailbox, at most half of a batch; and the encoded block, not more than the columns that it is made of. A
+/// mailbox counts with the block: what the one does not need of a batch's size, the other may.
+const BATCHES_A_PARTITION: usize = 3;
 
 impl Budget {
     /// A budget of `bytes_max`.
@@ -58,12 +59,18 @@ impl Budget {
         self.shared.partitions.fetch_sub(n_partitions, Ordering::Relaxed);
     }
 
-    /// The largest batch of records, in bytes, that one partition may gather so that all partitions
-    /// together stay within the limit.
+    /// How much records and columns of one partition's open batch may take together, in bytes, so that all partitions
+    /// stay within the limit.
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {
         let partitions = self.shared.partitions.load(Ordering::Relaxed).max(1);
         self.shared.bytes_max / (partitions * BATCHES_A_PARTITION)
+    }
+
+    /// How much may wait in one partition's mailbox, in bytes.
+    #[must_use]
+    pub fn mailbox_bytes_max(&self) -> usize {
+        self.batch_bytes_max() / 2
     }
 
     /// Holds nothing yet; grows by `Held::set`.
@@ -109,10 +116,10 @@ mod tests {
     #[test]
     fn more_partitions_make_smaller_batches() {
         let budget = Budget::new(1200);
-        assert_eq!(budget.batch_bytes_max(), 200);
+        assert_eq!((budget.batch_bytes_max(), budget.mailbox_bytes_max()), (400, 200));
         budget.add_partitions(2);
-        assert_eq!(budget.batch_bytes_max(), 100);
+        assert_eq!((budget.batch_bytes_max(), budget.mailbox_bytes_max()), (200, 100));
         budget.remove_partitions(1);
-        assert_eq!(budget.batch_bytes_max(), 200);
+        assert_eq!(budget.batch_bytes_max(), 400);
     }
 }

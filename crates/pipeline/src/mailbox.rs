@@ -28,7 +28,7 @@ pub(crate) enum Mail {
     },
 }
 
-/// A connector's end. It takes as many bytes of records as one batch of the partition may have: while a
+/// A connector's end. It takes about as many bytes of records as one batch of the partition may have: while a
 /// batch is full and the one before it under way, the next one's records wait here, and those of other
 /// partitions get past them.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Mailbox {
         let waiting = self.waiting.bytes.load(Ordering::Relaxed);
         match mail {
             Mail::Records { records, .. } => {
-                waiting == 0 || waiting + records.size_bytes() <= self.budget.batch_bytes_max()
+                waiting == 0 || waiting + records.size_bytes() <= self.budget.mailbox_bytes_max()
             }
             Mail::CaughtUp { .. } => true,
         }

@@ -381,3 +381,38 @@ async fn many_partitions_ask_what_a_table_is_a_few_at_a_time() {
     let n_max = world.warehouse.n_describing_max();
     assert!((1..=8).contains(&n_max), "{n_max} at once");
 }
+
+/// How many inserts it takes to bring 4,000 records of 1 KB into a table, where a batch may have 2 MB in all.
+async fn inserts_into(columns: &[(&str, &str)]) -> usize {
+    let world = World::new();
+    world.warehouse.alter_table("events", columns);
+    let partition = &partitions()[0];
+    let name = "n".repeat(1_000);
+    for id in 0..4_000 {
+        world.produce(partition, format!(r#"{{"id":{id},"name":"{name}"}}"#).as_bytes());
+    }
+    let (mut source, log) = world.kafka.join(64, Crash::never());
+    let shown = (Budget::new(6_000_000), Status::new("c"));
+    let world_seen = (Arc::new(log), Arc::new(world.warehouse.clone()));
+    let flush = FlushPolicy { bytes_max: 64 << 20, ..settings(100_000).flush };
+    let settings = ConnectorSettings { flush, ..settings(100_000) };
+    let connector =
+        Connector::new(settings, world_seen, (EventSchemas::none(), None), &Metrics::unregistered(), shown);
+    let all = async {
+        while world.warehouse.rows("events").len() < 4_000 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    connector.run(&mut source, all).await;
+    world.warehouse.n_inserts("events")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_as_large_as_records_and_columns_together_allow() {
+    let wide = inserts_into(COLUMNS).await;
+    let narrow: Vec<_> = COLUMNS.iter().filter(|(name, _)| *name != "name").copied().collect();
+    let narrow = inserts_into(&narrow).await;
+    // The wide table's columns take as much as its records, the other's hardly any.
+    assert!((4..=8).contains(&wide), "{wide} inserts of a thousand rows or less");
+    assert!(narrow * 3 <= wide * 2, "{narrow} inserts into the narrow table, {wide} into the wide one");
+}
