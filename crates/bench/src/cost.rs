@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Linux counts CPU time in hundredths of a second, whatever the kernel's own tick.
 const TICK: Duration = Duration::from_millis(10);
@@ -27,6 +28,13 @@ pub struct Cost {
     pub engine: Duration,
 }
 
+impl Cost {
+    /// CPU time of both.
+    pub fn cpu(self) -> Duration {
+        self.ours + self.engine
+    }
+}
+
 impl Mark {
     /// Now. `engine` is the process of the embedded ClickHouse.
     pub fn now(engine: u32) -> anyhow::Result<Self> {
@@ -38,6 +46,11 @@ impl Mark {
         let now = Self::now(engine)?;
         Ok(Cost { wall: now.at - self.at, ours: now.ours - self.ours, engine: now.engine - self.engine })
     }
+}
+
+/// CPU time that the thread that asks has used.
+pub fn of_thread() -> anyhow::Result<Duration> {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).context("a thread's CPU time is not negative")
 }
 
 fn cpu(process: &str) -> anyhow::Result<Duration> {

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 
 async fn measure() -> anyhow::Result<()> {
     let only: Option<usize> = std::env::args().nth(1).and_then(|size| size.parse().ok());
+    let cores = std::thread::available_parallelism()?;
     let world = World::start().await?;
     println!("bytes  run            rows/s     MB/s   CPU s a million rows: here  clickhouse");
     for (size, partition_rows, batch_rows) in SIZES {
@@ -55,24 +56,41 @@ async fn measure() -> anyhow::Result<()> {
             insert.push(runs::insert(&world, &load, round).await?);
             whole.push(runs::whole_path(&world, &load, round).await?);
         }
-        let limits = [show(&load, "read alone", consume), show(&load, "insert alone", insert)];
-        let whole = show(&load, "whole path", whole);
-        let limit = limits[0].min(limits[1]);
-        println!("{:>5}  whole path / lower limit: {:.2}\n", load.size(), whole / limit);
+        let (consume, insert, whole) = (median(consume), median(insert), median(whole));
+        show(&load, "read alone", consume);
+        println!("{:>5}  {:<30}   {:>26.2}", load.size(), "decode alone", a_million(&load, load.decoding));
+        show(&load, "insert alone", insert);
+        show(&load, "whole path", whole);
+        let limit = consume.wall.max(insert.wall);
+        // Each alone has all cores to itself, and together they share them.
+        let together = (consume.cpu() + load.decoding + insert.cpu()).div_f64(cores.get() as f64);
+        let share = |wall: Duration| (limit.as_secs_f64() / wall.as_secs_f64()).min(1.0);
+        println!(
+            "{:>5}  whole path / lower limit: {:.2}; what the three cost alone leaves room for {:.2} on {cores} cores\n",
+            load.size(),
+            share(whole.wall),
+            share(together),
+        );
     }
     world.stop().await
 }
 
-/// Prints the median of a run's rounds, and gives its rows a second.
-fn show(load: &Load, run: &str, mut costs: Vec<Cost>) -> f64 {
+/// The run in the middle, by time.
+fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by_key(|cost| cost.wall);
-    let cost = costs[costs.len() / 2];
-    let rows = load.rows() as f64;
-    let per_second = rows / cost.wall.as_secs_f64();
-    let megabytes = load.bytes as f64 / rows * per_second / 1e6;
-    let a_million = |cpu: Duration| cpu.as_secs_f64() / rows * 1e6;
-    let (here, engine) = (a_million(cost.ours), a_million(cost.engine));
+    costs[costs.len() / 2]
+}
+
+/// Prints what a run costs.
+fn show(load: &Load, run: &str, cost: Cost) {
+    let per_second = load.rows() as f64 / cost.wall.as_secs_f64();
+    let megabytes = load.bytes as f64 / cost.wall.as_secs_f64() / 1e6;
+    let (here, engine) = (a_million(load, cost.ours), a_million(load, cost.engine));
     let size = load.size();
     println!("{size:>5}  {run:<12} {per_second:>8.0} {megabytes:>8.1}   {here:>26.2}  {engine:>10.2}");
-    per_second
+}
+
+/// Seconds of CPU time a million rows.
+fn a_million(load: &Load, cpu: Duration) -> f64 {
+    cpu.as_secs_f64() / load.rows() as f64 * 1e6
 }

@@ -78,7 +78,6 @@ pub async fn insert(world: &World, load: &Load, round: usize) -> anyhow::Result<
     }
     let cost = start.cost(world.engine_id)?;
     ensure!(world.count(&name).await? == load.rows(), "every row of the blocks is there");
-    world.retire_table(&name).await?;
     Ok(cost)
 }
 
@@ -115,7 +114,6 @@ pub async fn whole_path(world: &World, load: &Load, round: usize) -> anyhow::Res
     ensure!(ended == Ended::Stopped, "the connector ended by itself: {ended:?}");
     let cost = cost.context("the records were not settled in time")??;
     ensure!(world.count(&table).await? == load.rows(), "every record is a row");
-    world.retire_table(&table).await?;
     Ok(cost)
 }
 

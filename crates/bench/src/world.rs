@@ -20,6 +20,8 @@ use tidegate_schema::JsonSchema;
 
 use tidegate_bench::Events;
 
+use crate::cost;
+
 /// The database of all tables.
 pub const DATABASE: &str = "bench";
 /// Partitions of each topic.
@@ -52,6 +54,8 @@ pub struct Load {
     pub batch_rows: usize,
     /// The JSON of all records, in bytes.
     pub bytes: usize,
+    /// CPU time of decoding and encoding all records.
+    pub decoding: Duration,
     /// Prepared blocks by partition.
     pub blocks: Vec<Vec<Prepared>>,
 }
@@ -114,18 +118,16 @@ impl World {
         client
     }
 
-    /// An empty table for these events.
+    /// An empty table for these events, whose parts stay as they are inserted: merges are done by ClickHouse in its
+    /// own time, whoever inserted, and the longer a run takes the more of them would fall into it. It is never
+    /// dropped: ext4 passes over the inodes of files that were deleted within the last minutes one by one, which was
+    /// 40 % of what the next run's inserts cost.
     pub async fn create_table(&self, load: &Load, table: &str) -> anyhow::Result<Table> {
-        execute(&self.clickhouse, &load.events.create_table(&format!("{DATABASE}.{table}"))).await?;
+        let table_path = format!("{DATABASE}.{table}");
+        execute(&self.clickhouse, &load.events.create_table(&table_path)).await?;
+        execute(&self.clickhouse, &format!("SYSTEM STOP MERGES {table_path}")).await?;
         let described = self.clickhouse.describe(DATABASE, table).await;
         described.map_err(|fault| anyhow!("{fault}"))
-    }
-
-    /// Lets a filled table be, so that its merges cost the next run nothing. It is not dropped: ext4
-    /// passes over the inodes of files that were deleted within the last seconds one by one, which was
-    /// 40 % of what the next run's inserts cost.
-    pub async fn retire_table(&self, table: &str) -> anyhow::Result<()> {
-        execute(&self.clickhouse, &format!("SYSTEM STOP MERGES {DATABASE}.{table}")).await
     }
 
     /// How many rows a table has.
@@ -144,6 +146,7 @@ impl World {
             partition_rows,
             batch_rows,
             bytes: 0,
+            decoding: Duration::ZERO,
             blocks: Vec::new(),
         };
         let admin = KafkaAdmin::connect(&self.kafka())?;
@@ -163,7 +166,9 @@ impl World {
                     publish(&producer, &source, &json)?;
                     records.push(i64::try_from(row)?, None, None, Some(json.as_bytes()), []);
                 }
+                let began = cost::of_thread()?;
                 blocks.push(prepare(&plan, &records)?);
+                load.decoding += cost::of_thread()? - began;
             }
             load.blocks.push(blocks);
         }

@@ -36,7 +36,7 @@ pub(crate) async fn measure(cores: Cores) -> anyhow::Result<(Value, bool)> {
         stage.execute(&sql).await?;
     }
     let connector = format!(
-        "  - {{name: many, topics: [many], table: \"many_{{header:kind}}\", batch: {{linger: {linger}}}}}"
+        "  - {{name: many, topics: [many], table: \"many_{{header:kind}}\", batch: {{linger: {linger}, bytes_max: 16MiB}}}}"
     );
     let mut sink = Sink::tidegate(&stage.file("many", &connector)?)?;
     let stream = Stream::open(&mut stage.client(), "many")?;

@@ -37,7 +37,7 @@ pub(crate) async fn measure(cores: Cores) -> anyhow::Result<(Value, bool)> {
     let events = Events::of_size(BYTES);
     stage.topic("soak", i32::try_from(N_PARTITIONS)?).await?;
     stage.execute(&events.create_table(&format!("{DATABASE}.soak"))).await?;
-    let connector = "  - {name: soak, topics: [soak], table: soak}";
+    let connector = "  - {name: soak, topics: [soak], table: soak, batch: {bytes_max: 16MiB}}";
     let mut sink = Sink::tidegate(&stage.file("soak", connector)?)?;
     let stream = Stream::open(&mut stage.client(), "soak")?;
     let time = Duration::from_secs(minutes * 60);

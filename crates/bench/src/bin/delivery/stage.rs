@@ -99,14 +99,15 @@ impl Stage {
     }
 
     /// A configuration file of `tidegate sink` with these connectors, a YAML list: without compression, as the
-    /// prepared blocks are sent, and with a buffer that keeps the process below what is promised.
+    /// prepared blocks are sent, and with a buffer that keeps the process below what is promised. No
+    /// connector may have batches of more than a quarter of it.
     pub(crate) fn file(&self, name: &str, connectors: &str) -> anyhow::Result<PathBuf> {
         let [brokers, url, user, password, database] = self.addresses().map(|(_, value)| value);
         let text = format!(
             "kafka: {{brokers: [\"{brokers}\"]}}\n\
              clickhouse: {{urls: [\"{url}\"], database: {database}, user: {user}, password: \"{password}\", \
              compression: none}}\n\
-             memory_max: 160MiB\napi: {{listen: \"127.0.0.1:0\"}}\nconnectors:\n{connectors}\n"
+             memory_max: 112MiB\napi: {{listen: \"127.0.0.1:0\"}}\nconnectors:\n{connectors}\n"
         );
         let path = self.folder.path().join(format!("{name}.yaml"));
         std::fs::write(&path, text)?;
