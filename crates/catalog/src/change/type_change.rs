@@ -18,18 +18,28 @@ pub(super) enum TypeChange {
 /// What becomes of the values of a column of type `from` that is to be of type `to`.
 #[must_use]
 pub(super) fn type_change(from: &str, to: &str) -> TypeChange {
-    let (from, to) = (from.trim(), to.trim());
-    if from == to {
-        return TypeChange::Same;
+    let (mut from, mut to) = (from.trim(), to.trim());
+    let mut at_least = TypeChange::Same;
+    // A loop: rustc 1.95 (LLVM 22) makes one of a recursion whose result is raised by `max`, and its results are wrong.
+    while from != to {
+        let ((from_outer, from_inner), (to_outer, to_inner)) = (outer(from), outer(to));
+        match (from_outer, to_outer) {
+            // A dictionary is a way of storing.
+            ("LowCardinality", _) => (from, at_least) = (from_inner.trim(), TypeChange::Wider),
+            (_, "LowCardinality") => (to, at_least) = (to_inner.trim(), TypeChange::Wider),
+            ("Nullable", "Nullable") | ("Array", "Array") => {
+                (from, to) = (from_inner.trim(), to_inner.trim())
+            }
+            (_, "Nullable") => (to, at_least) = (to_inner.trim(), TypeChange::Wider),
+            (_, _) => return at_least.max(of_different((from, from_inner), (to, to_inner))),
+        }
     }
-    let (from_outer, from_inner) = outer(from);
-    let (to_outer, to_inner) = outer(to);
-    match (from_outer, to_outer) {
-        // A dictionary is a way of storing.
-        ("LowCardinality", _) => at_least_wider(type_change(from_inner, to)),
-        (_, "LowCardinality") => at_least_wider(type_change(from, to_inner)),
-        ("Nullable", "Nullable") | ("Array", "Array") => type_change(from_inner, to_inner),
-        (_, "Nullable") => at_least_wider(type_change(from, to_inner)),
+    at_least
+}
+
+/// The same of two types that are not one, with what is in their brackets.
+fn of_different((from, from_inner): (&str, &str), (to, to_inner): (&str, &str)) -> TypeChange {
+    match (outer(from).0, outer(to).0) {
         ("Map", "Map") => of_parts(from_inner, to_inner),
         ("Tuple", "Tuple") => of_members(from_inner, to_inner),
         ("Enum8" | "Enum16", "Enum8" | "Enum16") => {
@@ -47,10 +57,6 @@ pub(super) fn type_change(from: &str, to: &str) -> TypeChange {
         ("DateTime64", "DateTime64") => time(from_inner, to_inner),
         (_, _) => numbers(from, to),
     }
-}
-
-fn at_least_wider(change: TypeChange) -> TypeChange {
-    change.max(TypeChange::Wider)
 }
 
 /// `Nullable(String)` as `Nullable` and `String`; a type without arguments has none.
@@ -91,7 +97,7 @@ fn of_members(from: &str, to: &str) -> TypeChange {
         Some(to) => type_change(ty, to),
         None => TypeChange::Narrower,
     });
-    at_least_wider(kept.max().unwrap_or(TypeChange::Same))
+    kept.max().unwrap_or(TypeChange::Same).max(TypeChange::Wider)
 }
 
 fn enum_words(inner: &str) -> BTreeMap<String, String> {

@@ -100,35 +100,37 @@ enum Fit {
 }
 
 /// Whether every value of one type is one of the other.
-fn fit(from: &FieldType, to: &FieldType) -> Fit {
-    if from == to {
-        return Fit::Same;
-    }
-    match (from, to) {
-        (_, FieldType::Any) => Fit::Wider,
-        (FieldType::Optional(from), FieldType::Optional(to))
-        | (FieldType::Array(from), FieldType::Array(to))
-        | (FieldType::Map(from), FieldType::Map(to)) => fit(from, to),
-        (from, FieldType::Optional(to)) => fit(from, to).max(Fit::Wider),
-        (FieldType::Object | FieldType::Map(_), FieldType::Json) => Fit::Wider,
-        (FieldType::Scalar(from), FieldType::Scalar(to)) => {
-            if scalar_fits(from, to) {
-                Fit::Wider
-            } else {
-                Fit::Narrower
+fn fit(mut from: &FieldType, mut to: &FieldType) -> Fit {
+    let mut at_least = Fit::Same;
+    // A loop, for the same reason as where types of columns are compared (`change::type_change`).
+    while from != to {
+        let fits = match (from, to) {
+            (FieldType::Optional(from_inner), FieldType::Optional(to_inner))
+            | (FieldType::Array(from_inner), FieldType::Array(to_inner))
+            | (FieldType::Map(from_inner), FieldType::Map(to_inner)) => {
+                (from, to) = (from_inner, to_inner);
+                continue;
             }
-        }
-        (
-            FieldType::Scalar(_)
-            | FieldType::Optional(_)
-            | FieldType::Array(_)
-            | FieldType::Map(_)
-            | FieldType::Object
-            | FieldType::Json
-            | FieldType::Any,
-            _,
-        ) => Fit::Narrower,
+            (_, FieldType::Any) | (FieldType::Object | FieldType::Map(_), FieldType::Json) => true,
+            (_, FieldType::Optional(to_inner)) => {
+                (to, at_least) = (to_inner, Fit::Wider);
+                continue;
+            }
+            (FieldType::Scalar(from), FieldType::Scalar(to)) => scalar_fits(from, to),
+            (
+                FieldType::Scalar(_)
+                | FieldType::Optional(_)
+                | FieldType::Array(_)
+                | FieldType::Map(_)
+                | FieldType::Object
+                | FieldType::Json
+                | FieldType::Any,
+                _,
+            ) => false,
+        };
+        return if fits { Fit::Wider } else { Fit::Narrower };
     }
+    at_least
 }
 
 fn scalar_fits(from: &Scalar, to: &Scalar) -> bool {
