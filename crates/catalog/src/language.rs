@@ -95,8 +95,25 @@ section! {
         partial: bool = "false";
         /// Why it is refused: the code of the dead letter.
         code: Option<String>;
-        /// The field that it is refused for.
+        /// The field that it is refused for: its name, a path as `till.no`, or a JSON Pointer.
         field: Option<Located<String>>;
+    }
+}
+
+impl Test {
+    /// The field that it is refused for as a JSON Pointer (RFC 6901), as dead letters have it.
+    #[must_use]
+    pub fn pointer(&self) -> Option<String> {
+        let field = self.field.as_ref()?.value.as_str();
+        Some(if field.starts_with('/') { field.to_owned() } else { format!("/{}", field.replace('.', "/")) })
+    }
+
+    /// Whether a pointer leads to that field, or into it. Where no field is stated, all do.
+    #[must_use]
+    pub fn is_about(&self, pointer: &str) -> bool {
+        self.pointer().is_none_or(|field| {
+            pointer.strip_prefix(&field).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 }
 

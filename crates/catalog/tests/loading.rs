@@ -314,6 +314,16 @@ fn tests_of_the_catalog_are_run() {
         )
         .is_ok()
     );
+    let about = |field: &str| {
+        with(&format!(
+            "{{name: a, event: viewed, partial: true, accept: false, value: {{watch_ms: -5}}, field: {field}}}"
+        ))
+    };
+    assert!(about("/watch_ms").is_ok(), "a pointer, as a dead letter has it");
+    for other in ["/watch", "user_id", "watch_ms.x"] {
+        let refused = about(other).unwrap_err().to_string();
+        assert!(refused.contains("refused at `/watch_ms`, not at `/"), "{refused}");
+    }
     let refused =
         with("{name: a, event: viewed, partial: true, accept: true, value: {watch_ms: -5}}").unwrap_err();
     assert!(refused.to_string().contains("test `a`: refused at `/watch_ms`"), "{refused}");

@@ -70,18 +70,14 @@ fn run(test: &Test, (event, value): (&Event, &Value), validator: &Validator, cx:
             cx.report(Mistake::Conflict, at, message, None);
         }
         (false, Some((path, _))) => {
-            let Some(field) = &test.field else { return };
+            let (Some(field), Some(pointer)) = (&test.field, test.pointer()) else { return };
             // Of what is absent, or there and not declared, the object is refused and its member named.
-            let missing = |text: &str| {
-                text.contains(&format!("\"{}\"", field.value)) || text.contains(&format!("'{}'", field.value))
-            };
-            let here = format!("/{}", field.value);
-            if !errors.iter().any(|(path, error)| *path == here || missing(error)) {
-                let message = format!(
-                    "test {}: refused at `{path}`, not for `{}`",
-                    quoted(&test.name.value),
-                    field.value
-                );
+            let member = pointer.rsplit('/').next().unwrap_or_default();
+            let missing =
+                |text: &str| text.contains(&format!("\"{member}\"")) || text.contains(&format!("'{member}'"));
+            if !errors.iter().any(|(path, error)| test.is_about(path) || missing(error)) {
+                let message =
+                    format!("test {}: refused at `{path}`, not at `{pointer}`", quoted(&test.name.value),);
                 cx.report(Mistake::Conflict, field.at, message, None);
             }
         }

@@ -99,27 +99,23 @@ impl Case<'_> {
     /// the test is about is among them.
     fn letter(&self, letter: &Letter) -> Vec<String> {
         let Some(test) = self.test else { return Vec::new() };
-        let pointer = test.field.as_ref().map(|field| format!("/{}", field.value.replace('.', "/")));
-        let at = |reason: &Reason| {
-            let Some(pointer) = &pointer else { return true };
-            let rest = reason.path.strip_prefix(pointer.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let of = |reason: &Reason| test.code.as_ref().is_none_or(|code| *code == reason.code);
-        if letter.errors.iter().any(|reason| at(reason) && of(reason)) {
+        if letter.errors.iter().any(|reason| test.is_about(&reason.path) && of(reason)) {
             return Vec::new();
         }
         let code = test.code.as_ref().map_or_else(|| "a reason".to_owned(), |code| format!("`{code}`"));
-        let field = pointer.map_or_else(String::new, |pointer| format!(" for field `{pointer}`"));
+        let field = test.pointer().map_or_else(String::new, |pointer| format!(" for field `{pointer}`"));
         let found: Vec<String> =
             letter.errors.iter().map(|reason| format!("`{}` for `{}`", reason.code, reason.path)).collect();
         vec![format!("expected {code}{field}, found {}", found.join(", "))]
     }
 
     fn field_in(&self, why: &str) -> Vec<String> {
-        let field = self.test.and_then(|test| test.field.as_ref());
-        match field.filter(|field| !why.contains(field.value.as_str())) {
-            Some(field) => vec![format!("expected it for field `{}`", field.value)],
+        let pointer = self.test.and_then(tidegate_catalog::language::Test::pointer);
+        // A serializer names the member that it cannot write.
+        let member = |pointer: &String| pointer.rsplit('/').next().map(str::to_owned).unwrap_or_default();
+        match pointer.filter(|pointer| !why.contains(&member(pointer))) {
+            Some(pointer) => vec![format!("expected it for field `{pointer}`")],
             None => Vec::new(),
         }
     }
