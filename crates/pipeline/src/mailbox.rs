@@ -28,9 +28,8 @@ pub(crate) enum Mail {
     },
 }
 
-/// A connector's end. It takes about as many bytes of records as one batch of the partition may have: while a
-/// batch is full and the one before it under way, the next one's records wait here, and those of other
-/// partitions get past them.
+/// A connector's end. It takes [`Budget::mailbox_bytes_max`] of records: while a batch is full and the one before it
+/// under way, the next one's records wait here, and those of other partitions get past them.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     sender: mpsc::UnboundedSender<Mail>,
