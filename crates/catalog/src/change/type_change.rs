@@ -31,15 +31,16 @@ pub(super) fn type_change(from: &str, to: &str) -> TypeChange {
                 (from, to) = (from_inner.trim(), to_inner.trim())
             }
             (_, "Nullable") => (to, at_least) = (to_inner.trim(), TypeChange::Wider),
-            (_, _) => return at_least.max(of_different((from, from_inner), (to, to_inner))),
+            (_, _) => return at_least.max(of_different(from, to)),
         }
     }
     at_least
 }
 
-/// The same of two types that are not one, with what is in their brackets.
-fn of_different((from, from_inner): (&str, &str), (to, to_inner): (&str, &str)) -> TypeChange {
-    match (outer(from).0, outer(to).0) {
+/// The same of two types that are not one and have nothing around them.
+fn of_different(from: &str, to: &str) -> TypeChange {
+    let ((from_outer, from_inner), (to_outer, to_inner)) = (outer(from), outer(to));
+    match (from_outer, to_outer) {
         ("Map", "Map") => of_parts(from_inner, to_inner),
         ("Tuple", "Tuple") => of_members(from_inner, to_inner),
         ("Enum8" | "Enum16", "Enum8" | "Enum16") => {

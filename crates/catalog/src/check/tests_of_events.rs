@@ -77,7 +77,7 @@ fn run(test: &Test, (event, value): (&Event, &Value), validator: &Validator, cx:
                 |text: &str| text.contains(&format!("\"{member}\"")) || text.contains(&format!("'{member}'"));
             if !errors.iter().any(|(path, error)| test.is_about(path) || missing(error)) {
                 let message =
-                    format!("test {}: refused at `{path}`, not at `{pointer}`", quoted(&test.name.value),);
+                    format!("test {}: refused at `{path}`, not at `{pointer}`", quoted(&test.name.value));
                 cx.report(Mistake::Conflict, field.at, message, None);
             }
         }
